@@ -27,3 +27,8 @@ pub use endpoint::Endpoint;
 pub use options::{ConnectOptions, SslMode};
 pub use rows::Rows;
 pub use url::Url;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
