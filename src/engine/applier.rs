@@ -13,7 +13,7 @@ use log::debug;
 use super::shared::{BATCH_BYTES, BATCH_TRANSACTIONS, Fact, Shared, Source, Work};
 use crate::Error;
 use crate::target::Target;
-use crate::transaction::{Batch, Kind};
+use crate::transaction::{Batch, TransactionKind};
 
 pub(super) struct Applier {
     pub(super) target: Box<dyn Target>,
@@ -69,12 +69,10 @@ impl Applier {
             }
             match self.work.try_recv() {
                 Ok(work) if work.source == source => {
-                    if let Err(rest) = batch.append(work.batch) {
-                        return Some(Work {
-                            source,
-                            batch: rest,
-                        });
+                    for transaction in work.batch.iter() {
+                        batch.push(&transaction);
                     }
+                    self.recycle(work.batch);
                 }
                 Ok(work) => return Some(work),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return None,
@@ -86,8 +84,11 @@ impl Applier {
         let delivered = batch.len() as u64;
         {
             let executed = self.shared.executed.lock();
-            if batch.iter().any(|transaction| executed.contains(&transaction.gtid())) {
-                batch.retain(|transaction| !executed.contains(&transaction.gtid()));
+            if batch
+                .iter()
+                .any(|transaction| executed.contains(transaction.gtid()))
+            {
+                batch.retain(|transaction| !executed.contains(transaction.gtid()));
             }
         }
         let result = if batch.is_empty() {
@@ -100,7 +101,7 @@ impl Applier {
                 {
                     let mut executed = self.shared.executed.lock();
                     for transaction in batch.iter() {
-                        executed.insert(&transaction.gtid());
+                        executed.insert(transaction.gtid());
                     }
                 }
                 self.shared.applied.fetch_add(batch.len() as u64, Relaxed);
@@ -108,8 +109,9 @@ impl Applier {
                     self.shared.feed_applied.fetch_add(delivered, Relaxed);
                 }
                 for transaction in batch.iter() {
-                    if let Kind::ViewChange(id) = transaction.kind() {
-                        self.tell(Fact::ViewChangeApplied(id.into()));
+                    if let TransactionKind::ViewChange { view_id } = transaction.kind() {
+                        let id = String::from_utf8_lossy(view_id).into_owned();
+                        self.tell(Fact::ViewChangeApplied(id));
                     }
                 }
                 self.tell_executed();

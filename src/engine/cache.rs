@@ -70,7 +70,7 @@ impl Cache {
         {
             let mut delivered = self.shared.delivered.lock();
             for transaction in batch.iter() {
-                delivered.insert(&transaction.gtid());
+                delivered.insert(transaction.gtid());
             }
         }
         self.shared

@@ -10,12 +10,12 @@ use log::{error, info, warn};
 use parking_lot::Mutex;
 
 use super::event::Event;
-use super::receiver::{Receiver, Stopper};
+use super::receiver::Receiver;
 use super::shared::{Fact, Shared, Source, Work, spawn};
 use super::status::Status;
 use crate::group::{Cut, Feed, Group, GroupMember, News};
 use crate::gtid::{GtidSet, Uuid};
-use crate::net::DumpRequest;
+use crate::net::{Closer, DumpRequest};
 use crate::recovery::{Action, Input, Machine, Phase};
 use crate::transaction::Batch;
 use crate::{Error, ErrorKind, Limits, Result};
@@ -37,7 +37,9 @@ pub(super) enum Request {
 pub(super) fn run_group(group: &dyn Group, requests: &Inbox<Request>, facts: &Sender<Fact>) {
     for request in requests {
         let fact = match request {
-            Request::Join(feed) => group.join(feed).map(|joined| Fact::Joined(Box::new(joined))),
+            Request::Join(feed) => group
+                .join(feed)
+                .map(|joined| Fact::Joined(Box::new(joined))),
             Request::Read => group.read().map(Fact::Read),
             Request::Executed => group.executed().map(Fact::GroupExecuted),
         };
@@ -63,20 +65,14 @@ pub(super) struct Controller {
     pub(super) work: Sender<Work>,
     pub(super) recycled: Inbox<Batch>,
     pub(super) limits: Limits,
-    pub(super) channel: Channel,
+    /// How the recovery channel presents itself to donors.
+    pub(super) server_id: u32,
+    pub(super) uuid: Uuid,
     /// The number of the latest connection to a donor. Attempts do not serve: one may connect twice.
     pub(super) connection: u32,
-    pub(super) receiver: Option<(Arc<Stopper>, JoinHandle<()>)>,
+    pub(super) receiver: Option<(Closer, JoinHandle<()>)>,
     pub(super) cut: GtidSet,
     pub(super) window: Window,
-}
-
-/// The identity of the recovery channel towards donors.
-#[derive(Debug, Clone)]
-pub(super) struct Channel {
-    pub(super) server_id: u32,
-    pub(super) replica_uuid: Uuid,
-    pub(super) heartbeat_period: Duration,
 }
 
 /// Counters at the beginning of the present window, and what the last whole one held.
@@ -323,33 +319,32 @@ impl Controller {
             });
         }
         self.connection += 1;
-        let stopper = Arc::new(Stopper::default());
+        let closer = Closer::new();
         let receiver = Receiver {
             attempt,
             connection: self.connection,
             options: self.group.donor_options(&donor),
-            request: DumpRequest {
-                server_id: self.channel.server_id,
-                replica_uuid: self.channel.replica_uuid,
-                heartbeat_period: self.channel.heartbeat_period,
-                gtid_set: self.shared.executed.lock().clone(),
-            },
+            request: DumpRequest::new(
+                self.server_id,
+                self.uuid,
+                self.shared.executed.lock().clone(),
+            ),
             donor,
             limits: self.limits.clone(),
             shared: Arc::clone(&self.shared),
-            stopper: Arc::clone(&stopper),
+            closer: closer.clone(),
             work: self.work.clone(),
             recycled: self.recycled.clone(),
             facts: self.facts_sender.clone(),
         };
         let thread = spawn("rejoin-recv", &self.facts_sender, move || receiver.run())?;
-        self.receiver = Some((stopper, thread));
+        self.receiver = Some((closer, thread));
         Ok(())
     }
 
     fn stop_receiver(&mut self) {
-        if let Some((stopper, thread)) = self.receiver.take() {
-            stopper.stop();
+        if let Some((closer, thread)) = self.receiver.take() {
+            closer.close();
             if thread.join().is_err() {
                 warn!("the receiver thread had panicked");
             }

@@ -91,16 +91,16 @@ impl Subscribers {
     }
 
     pub(super) fn publish(&self, event: &Event) {
-        self.list.lock().retain(|(sender, dropped)| {
-            match sender.try_send(event.clone()) {
+        self.list
+            .lock()
+            .retain(|(sender, dropped)| match sender.try_send(event.clone()) {
                 Ok(()) => true,
                 Err(TrySendError::Full(_)) => {
                     dropped.fetch_add(1, Ordering::Relaxed);
                     true
                 }
                 Err(TrySendError::Disconnected(_)) => false,
-            }
-        });
+            });
     }
 
     /// Ends every subscription.

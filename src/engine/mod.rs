@@ -28,6 +28,7 @@ use crossbeam_channel::{Sender, bounded, unbounded};
 use log::warn;
 use parking_lot::Mutex;
 
+use event::Subscribers;
 pub use event::{Event, Events};
 pub use status::Status;
 
@@ -36,13 +37,11 @@ use crate::gtid::{GtidSet, Uuid};
 use crate::recovery::{Machine, Phase, Settings};
 use crate::target::Target;
 use crate::{Error, ErrorKind, Limits, Result};
-use controller::{Channel, Controller, Window};
+use controller::{Controller, Window};
 use shared::{Fact, Shared};
 
 /// How the member presents itself to donors when nothing else is set.
 const DEFAULT_SERVER_ID: u32 = 0x7E_7015;
-/// A real replica asks for a heartbeat every half `replica_net_timeout` (60 s).
-const HEARTBEAT_PERIOD: Duration = Duration::from_secs(30);
 /// What the group delivers during phase 1 is held up to this many bytes.
 const CACHE_BYTES: usize = 256 << 20;
 
@@ -55,6 +54,7 @@ pub struct MemberBuilder {
     server_id: u32,
     uuid: Option<Uuid>,
     cache_bytes: usize,
+    subscribers: Subscribers,
 }
 
 impl fmt::Debug for MemberBuilder {
@@ -122,6 +122,11 @@ impl MemberBuilder {
         self
     }
 
+    /// A subscription to everything that the member will do, from its first step on.
+    pub fn events(&self) -> Events {
+        self.subscribers.subscribe()
+    }
+
     /// Starts the threads; recovery begins at once.
     ///
     /// # Errors
@@ -132,7 +137,7 @@ impl MemberBuilder {
             .uuid
             .unwrap_or_else(|| Uuid::from_random(rand::random()));
         let executed = self.target.gtid_executed();
-        let shared = Arc::new(Shared::new(executed.clone()));
+        let shared = Arc::new(Shared::new(executed.clone(), self.subscribers));
         let status = Arc::new(Mutex::new(Status {
             phase: Phase::Joining,
             donor: None,
@@ -193,11 +198,8 @@ impl MemberBuilder {
             work,
             recycled,
             limits: self.limits,
-            channel: Channel {
-                server_id: self.server_id,
-                replica_uuid: uuid,
-                heartbeat_period: HEARTBEAT_PERIOD,
-            },
+            server_id: self.server_id,
+            uuid,
             connection: 0,
             receiver: None,
             cut: GtidSet::new(),
@@ -232,7 +234,7 @@ impl MemberBuilder {
 ///
 /// Dropping it stops it and waits for its threads.
 ///
-/// ```no_run
+/// ```ignore
 /// use std::time::Duration;
 /// use rejoin::engine::Member;
 /// use rejoin::group::MySqlGroup;
@@ -272,6 +274,7 @@ impl Member {
             server_id: DEFAULT_SERVER_ID,
             uuid: None,
             cache_bytes: CACHE_BYTES,
+            subscribers: Subscribers::default(),
         }
     }
 

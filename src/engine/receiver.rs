@@ -1,51 +1,20 @@
 //! The receiver thread: one donor's stream in, batches of whole transactions out.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver as Pool, SendTimeoutError, Sender};
 use log::{debug, info};
-use parking_lot::Mutex;
 
 use super::shared::{BATCH_BYTES, BATCH_TRANSACTIONS, Fact, Shared, Source, Work};
 use crate::group::GroupMember;
-use crate::net::{BinlogStream, Closer, ConnectOptions, Connection, DumpRequest};
+use crate::net::{BinlogStream, Closer, ConnectOptions, Connection, DumpRequest, Endpoint};
 use crate::transaction::{Assembler, Batch};
 use crate::{Error, ErrorKind, Limits, Result};
 
 /// How long a full applier is waited for before the receiver looks whether it is to stop.
 const OFFER: Duration = Duration::from_millis(50);
-
-/// Stops a receiver from another thread, wherever it is.
-#[derive(Debug, Default)]
-pub(super) struct Stopper {
-    stopped: AtomicBool,
-    closer: Mutex<Option<Closer>>,
-}
-
-impl Stopper {
-    pub(super) fn stop(&self) {
-        self.stopped.store(true, Release);
-        if let Some(closer) = &*self.closer.lock() {
-            closer.close();
-        }
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.stopped.load(Acquire)
-    }
-
-    /// Lets [`stop`](Self::stop) close this connection; closes it now if that came before.
-    fn watch(&self, closer: Closer) {
-        let mut slot = self.closer.lock();
-        if self.is_stopped() {
-            closer.close();
-        }
-        *slot = Some(closer);
-    }
-}
 
 pub(super) struct Receiver {
     pub(super) attempt: u32,
@@ -55,7 +24,8 @@ pub(super) struct Receiver {
     pub(super) request: DumpRequest,
     pub(super) limits: Limits,
     pub(super) shared: Arc<Shared>,
-    pub(super) stopper: Arc<Stopper>,
+    /// Stops this thread wherever it is.
+    pub(super) closer: Closer,
     pub(super) work: Sender<Work>,
     pub(super) recycled: Pool<Batch>,
     pub(super) facts: Sender<Fact>,
@@ -69,7 +39,7 @@ impl Receiver {
             self.receive(stream)
         });
         if let Err(error) = result {
-            if self.stopper.is_stopped() {
+            if self.closer.is_closed() {
                 debug!("receiver of attempt {attempt} stopped: {error}");
             } else {
                 self.tell(Fact::ReceiverFailed { attempt, error });
@@ -91,7 +61,7 @@ impl Receiver {
                 }
                 Err(error) => last = Some(error.at_donor(endpoint.to_string())),
             }
-            if self.stopper.is_stopped() {
+            if self.closer.is_closed() {
                 break;
             }
         }
@@ -107,14 +77,14 @@ impl Receiver {
         }))
     }
 
-    fn connect_to(&self, endpoint: &crate::group::Address) -> Result<BinlogStream> {
-        let connection = Connection::connect(endpoint, &self.options, &self.limits)?;
-        self.stopper.watch(connection.closer());
+    fn connect_to(&self, endpoint: &Endpoint) -> Result<BinlogStream> {
+        let connection =
+            Connection::connect_with(endpoint, &self.options, &self.limits, &self.closer)?;
         BinlogStream::open(connection, &self.request)
     }
 
     fn receive(&self, mut stream: BinlogStream) -> Result<()> {
-        let mut assembler = Assembler::new(&self.limits, stream.initial_checksum());
+        let mut assembler = Assembler::new(self.limits.clone(), stream.initial_checksum());
         loop {
             let Some(event) = stream.next_event()? else {
                 return Err(Error::new(
@@ -130,7 +100,7 @@ impl Receiver {
                 .push(event)
                 .map_err(|error| error.at_donor(self.donor.address.to_string()))?;
             let ready = assembler.ready();
-            let full = ready.len() >= BATCH_TRANSACTIONS || ready.byte_size() >= BATCH_BYTES;
+            let full = ready.len() >= BATCH_TRANSACTIONS || assembler.byte_size() >= BATCH_BYTES;
             if full || (!ready.is_empty() && !stream.has_buffered_event()) {
                 let empty = self.recycled.try_recv().unwrap_or_default();
                 if !self.pass_on(assembler.take(empty)) {
@@ -147,7 +117,7 @@ impl Receiver {
             batch,
         };
         loop {
-            if self.stopper.is_stopped() {
+            if self.closer.is_closed() {
                 return false;
             }
             match self.work.send_timeout(work, OFFER) {

@@ -46,7 +46,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(executed: GtidSet) -> Self {
+    pub(super) fn new(executed: GtidSet, subscribers: Subscribers) -> Self {
         Self {
             started: Instant::now(),
             executed: Mutex::new(executed),
@@ -57,7 +57,7 @@ impl Shared {
             applied: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
             cancelled: AtomicU32::new(0),
-            subscribers: Subscribers::default(),
+            subscribers,
         }
     }
 
@@ -75,12 +75,20 @@ pub(super) enum Fact {
     GroupExecuted(GtidSet),
     GroupFailed(Error),
     /// The receiver's.
-    Connected { attempt: u32 },
-    ReceiverFailed { attempt: u32, error: Error },
+    Connected {
+        attempt: u32,
+    },
+    ReceiverFailed {
+        attempt: u32,
+        error: Error,
+    },
     /// The applier's.
     Executed,
     ViewChangeApplied(String),
-    ApplyFailed { source: Source, error: Error },
+    ApplyFailed {
+        source: Source,
+        error: Error,
+    },
     Fenced,
     /// A thread has panicked.
     Panicked(Error),

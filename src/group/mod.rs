@@ -7,4 +7,4 @@ mod view;
 pub use feed::{Feed, Group, Joined, NotDelivered};
 pub(crate) use feed::{News, Room};
 pub use mysql::MySqlGroup;
-pub use view::{Address, Cut, GroupMember, MemberState, ServerVersion, View};
+pub use view::{Cut, GroupMember, MemberState, View};

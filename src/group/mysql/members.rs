@@ -5,9 +5,9 @@ use std::thread;
 use log::debug;
 
 use super::Inner;
-use crate::group::{GroupMember, MemberState, ServerVersion, View};
+use crate::group::{GroupMember, MemberState, View};
 use crate::gtid::{GtidSet, Uuid};
-use crate::net::{Connection, Endpoint};
+use crate::net::{Connection, Endpoint, ServerVersion};
 use crate::{Error, ErrorKind, Result};
 
 const MEMBERS: &str = "SELECT MEMBER_ID, MEMBER_HOST, MEMBER_PORT, MEMBER_STATE, MEMBER_ROLE, \
@@ -28,28 +28,28 @@ const PURGED: &str = "SELECT @@GLOBAL.gtid_purged, COALESCE((SELECT VARIABLE_VAL
 /// # Errors
 /// [`ErrorKind::GroupUnavailable`] if this server takes no part in a group.
 pub(super) fn read_view(connection: &mut Connection) -> Result<View> {
-    let own: Option<String> = connection.query("SELECT @@GLOBAL.server_uuid")?.text(0, 0);
+    let answer = connection.query("SELECT @@GLOBAL.server_uuid")?;
+    let own = answer.text(0, 0)?;
     let rows = connection.query(MEMBERS)?;
     let mut members = Vec::new();
     for row in 0..rows.len() {
-        let field = |column| rows.text(row, column).unwrap_or_default();
         // A server that has never been in a group shows one row without an identity.
-        let Ok(uuid) = field(0).parse::<Uuid>() else {
+        let Ok(uuid) = rows.text(row, 0)?.parse::<Uuid>() else {
             continue;
         };
-        let address = Endpoint {
-            host: field(1),
-            port: field(2).parse().map_err(|_| {
-                Error::new(
-                    ErrorKind::Malformed,
-                    format!("member {uuid} has port {:?}", field(2)),
-                )
-            })?,
-        };
-        let state = MemberState::from_name(&field(3)).ok_or_else(|| {
+        let port = rows.text(row, 2)?;
+        let port = port.parse().map_err(|_| {
+            Error::new(
+                ErrorKind::Malformed,
+                format!("member {uuid} has port {port:?}"),
+            )
+        })?;
+        let address = Endpoint::new(rows.text(row, 1)?, port);
+        let state = rows.text(row, 3)?;
+        let state = MemberState::from_name(state).ok_or_else(|| {
             Error::new(
                 ErrorKind::Unsupported,
-                format!("member {uuid} is in a state that is not known: {:?}", field(3)),
+                format!("member {uuid} is in a state that is not known: {state:?}"),
             )
         })?;
         members.push(GroupMember {
@@ -57,16 +57,14 @@ pub(super) fn read_view(connection: &mut Connection) -> Result<View> {
             recovery_endpoints: vec![address.clone()],
             address,
             state,
-            primary: field(4) == "PRIMARY",
-            version: ServerVersion::parse(&field(5)),
+            primary: rows.text(row, 4)? == "PRIMARY",
+            version: Some(ServerVersion::parse(rows.text(row, 5)?)),
             executed: None,
             purged: None,
         });
     }
     members.sort_by_key(|member| member.uuid);
-    let itself = members
-        .iter()
-        .find(|member| own.as_deref() == Some(&member.uuid.to_string()));
+    let itself = members.iter().find(|member| own == member.uuid.to_string());
     match itself.map(|member| member.state) {
         Some(MemberState::Online | MemberState::Recovering) => Ok(View { members }),
         state => Err(Error::new(
@@ -83,13 +81,13 @@ pub(super) fn read_view(connection: &mut Connection) -> Result<View> {
 /// What this member has executed or received from the group.
 pub(super) fn read_executed(connection: &mut Connection) -> Result<GtidSet> {
     let rows = connection.query(EXECUTED)?;
-    let mut set = gtid_set(rows.text(0, 0))?;
-    set.extend(&gtid_set(rows.text(0, 1))?);
+    let mut set = gtid_set(rows.text(0, 0)?)?;
+    set.extend(&gtid_set(rows.text(0, 1)?)?);
     Ok(set)
 }
 
-fn gtid_set(text: Option<String>) -> Result<GtidSet> {
-    text.unwrap_or_default().parse().map_err(|error| {
+fn gtid_set(text: &str) -> Result<GtidSet> {
+    text.parse().map_err(|error| {
         Error::new(ErrorKind::Malformed, "a member's GTID set cannot be read").caused_by(error)
     })
 }
@@ -99,10 +97,7 @@ fn gtid_set(text: Option<String>) -> Result<GtidSet> {
 pub(super) fn read_sets(inner: &Inner, view: &mut View) {
     thread::scope(|scope| {
         for member in &mut view.members {
-            if matches!(
-                member.state,
-                MemberState::Online | MemberState::Recovering
-            ) {
+            if matches!(member.state, MemberState::Online | MemberState::Recovering) {
                 scope.spawn(|| {
                     if let Err(error) = read_member(inner, member) {
                         debug!("member {} tells no sets: {error}", member.address);
@@ -114,14 +109,11 @@ pub(super) fn read_sets(inner: &Inner, view: &mut View) {
 }
 
 fn read_member(inner: &Inner, member: &mut GroupMember) -> Result<()> {
-    let mut connection = inner.connect(&member.address)?;
-    member.executed = Some(read_executed(connection.get())?);
-    let rows = connection.get().query(PURGED)?;
-    member.purged = Some(gtid_set(rows.text(0, 0))?);
-    member.recovery_endpoints = endpoints(
-        &rows.text(0, 1).unwrap_or_default(),
-        &member.address,
-    );
+    let (mut connection, _tracking) = inner.connect(&member.address)?;
+    member.executed = Some(read_executed(&mut connection)?);
+    let rows = connection.query(PURGED)?;
+    member.purged = Some(gtid_set(rows.text(0, 0)?)?);
+    member.recovery_endpoints = endpoints(rows.text(0, 1)?, &member.address);
     Ok(())
 }
 
@@ -152,7 +144,10 @@ mod tests {
                 .collect()
         };
         assert_eq!(texts("DEFAULT"), ["db1:3306"]);
-        assert_eq!(texts("[::1]:33060, 127.0.0.1:3306"), ["[::1]:33060", "127.0.0.1:3306"]);
+        assert_eq!(
+            texts("[::1]:33060, 127.0.0.1:3306"),
+            ["[::1]:33060", "127.0.0.1:3306"]
+        );
         assert_eq!(texts("127.0.0.1:3306,nonsense"), [""; 0]);
     }
 }

@@ -69,7 +69,7 @@ impl MySqlGroup {
     /// login, [`ErrorKind::GroupUnavailable`] when no seed can be reached, naming each.
     pub fn connect(url: &str) -> Result<Self> {
         let url: Url = url.parse()?;
-        Self::with_options(url.endpoints().to_vec(), url.options().clone())
+        Self::with_options(url.endpoints, url.options)
     }
 
     /// As [`connect`](Self::connect), with everything given in parts.
@@ -111,28 +111,27 @@ impl MySqlGroup {
 impl Inner {
     /// Connects, and lets [`Group::leave`] close the connection while it is in use.
     fn connect(&self, endpoint: &Endpoint) -> Result<Tracked<'_>> {
-        let connection = Connection::connect(endpoint, &self.options, &self.limits)?;
-        let number = self.track(connection.closer())?;
-        Ok(Tracked {
+        self.connect_as(endpoint, &self.options)
+    }
+
+    fn connect_as(&self, endpoint: &Endpoint, options: &ConnectOptions) -> Result<Tracked<'_>> {
+        let closer = Closer::new();
+        let number = {
+            let mut state = self.state.lock();
+            if state.has_left {
+                closer.close();
+            }
+            state.next += 1;
+            let number = state.next;
+            state.open.push((number, closer.clone()));
+            number
+        };
+        let tracking = Tracking {
             inner: self,
             number,
-            connection: Some(connection),
-        })
-    }
-
-    fn track(&self, closer: Closer) -> Result<u64> {
-        let mut state = self.state.lock();
-        if state.has_left {
-            return Err(Error::new(ErrorKind::Interrupted, "the group has been left"));
-        }
-        state.next += 1;
-        let number = state.next;
-        state.open.push((number, closer));
-        Ok(number)
-    }
-
-    fn untrack(&self, number: u64) {
-        self.state.lock().open.retain(|(other, _)| *other != number);
+        };
+        let connection = Connection::connect_with(endpoint, options, &self.limits, &closer)?;
+        Ok((connection, tracking))
     }
 
     fn has_left(&self) -> bool {
@@ -153,7 +152,7 @@ impl Inner {
         let mut failures: Vec<(Endpoint, Error)> = Vec::new();
         for endpoint in addresses {
             let attempt = self.connect(&endpoint).and_then(|mut member| {
-                let view = members::read_view(member.get())?;
+                let view = members::read_view(&mut member.0)?;
                 Ok((member, view))
             });
             match attempt {
@@ -167,7 +166,10 @@ impl Inner {
                 }
             }
             if self.has_left() {
-                return Err(Error::new(ErrorKind::Interrupted, "the group has been left"));
+                return Err(Error::new(
+                    ErrorKind::Interrupted,
+                    "the group has been left",
+                ));
             }
         }
         Err(unreachable(failures))
@@ -186,6 +188,18 @@ impl Inner {
         }
         state.view = view.clone();
     }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(body)
+        .map_err(|error| {
+            Error::new(
+                ErrorKind::Internal,
+                format!("cannot start thread {name}: {error}"),
+            )
+        })
 }
 
 /// One error for all seeds: what each said. The kind is that of the most telling one, since a
@@ -212,23 +226,21 @@ fn unreachable(failures: Vec<(Endpoint, Error)>) -> Error {
     Error::new(kind, message).remedy(remedy)
 }
 
-/// A connection that is known to [`Group::leave`].
-struct Tracked<'a> {
+/// A connection that [`Group::leave`] closes, for as long as the second part lives.
+type Tracked<'a> = (Connection, Tracking<'a>);
+
+struct Tracking<'a> {
     inner: &'a Inner,
     number: u64,
-    connection: Option<Connection>,
 }
 
-impl Tracked<'_> {
-    fn get(&mut self) -> &mut Connection {
-        // Taken only by `into_inner`, which consumes self.
-        self.connection.as_mut().expect("a tracked connection is open")
-    }
-}
-
-impl Drop for Tracked<'_> {
+impl Drop for Tracking<'_> {
     fn drop(&mut self) {
-        self.inner.untrack(self.number);
+        self.inner
+            .state
+            .lock()
+            .open
+            .retain(|(number, _)| *number != self.number);
     }
 }
 
@@ -237,19 +249,12 @@ impl Group for MySqlGroup {
         let view = self.read()?;
         let cut = self.executed()?;
         let mut threads = self.threads.lock();
-        for (name, body) in [
-            ("rejoin-view", monitor::run as fn(&Inner, &Feed, &GtidSet)),
-            ("rejoin-feed", tail::run),
-        ] {
-            let (inner, feed, cut) = (Arc::clone(&self.inner), feed.clone(), cut.clone());
-            let thread = std::thread::Builder::new()
-                .name(name.into())
-                .spawn(move || body(&inner, &feed, &cut))
-                .map_err(|error| {
-                    Error::new(ErrorKind::Internal, format!("cannot start thread {name}: {error}"))
-                })?;
-            threads.push(thread);
-        }
+        let (inner, news) = (Arc::clone(&self.inner), feed.clone());
+        threads.push(spawn("rejoin-view", move || monitor::run(&inner, &news))?);
+        let (inner, delivered) = (Arc::clone(&self.inner), cut.clone());
+        threads.push(spawn("rejoin-feed", move || {
+            tail::run(&inner, &feed, delivered)
+        })?);
         Ok(Joined {
             view,
             cut: Cut::Gtids(cut),
@@ -272,7 +277,7 @@ impl Group for MySqlGroup {
             let set = self
                 .inner
                 .connect(&online.address)
-                .and_then(|mut member| members::read_executed(member.get()));
+                .and_then(|mut member| members::read_executed(&mut member.0));
             match set {
                 Ok(set) => return Ok(set),
                 Err(error) => last = error.at_donor(online.address.to_string()),

@@ -6,7 +6,6 @@ use log::{info, warn};
 
 use super::{Inner, members};
 use crate::group::{Feed, View};
-use crate::gtid::GtidSet;
 use crate::{Error, ErrorKind};
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -14,7 +13,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Tells `feed` of every change, until the group is left.
-pub(super) fn run(inner: &Inner, feed: &Feed, _cut: &GtidSet) {
+pub(super) fn run(inner: &Inner, feed: &Feed) {
     let mut shown = inner.state.lock().view.clone();
     let mut answered = Instant::now();
     let mut warned = false;
@@ -37,7 +36,7 @@ pub(super) fn run(inner: &Inner, feed: &Feed, _cut: &GtidSet) {
                     if inner.has_left() {
                         return;
                     }
-                    match members::read_view(member.get()) {
+                    match members::read_view(&mut member.0) {
                         Ok(next) => {
                             answered = Instant::now();
                             view = next;

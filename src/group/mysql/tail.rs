@@ -8,7 +8,7 @@ use rand::seq::IndexedRandom;
 use super::Inner;
 use crate::group::{Feed, GroupMember, NotDelivered};
 use crate::gtid::{GtidSet, Uuid};
-use crate::net::{BinlogStream, Connection, DumpRequest};
+use crate::net::{BinlogStream, DumpRequest};
 use crate::transaction::{Assembler, Batch};
 use crate::{Error, ErrorKind, Result};
 
@@ -32,10 +32,9 @@ enum Ended {
 }
 
 /// Delivers until the group is left or the cache is gone.
-pub(super) fn run(inner: &Inner, feed: &Feed, cut: &GtidSet) {
+pub(super) fn run(inner: &Inner, feed: &Feed, mut delivered: GtidSet) {
     // A donor cuts off an older dump of the same replica UUID, so that the feed has one of its own.
     let replica_uuid = Uuid::from_random(rand::random());
-    let mut delivered = cut.clone();
     let mut pause = FIRST_PAUSE;
     while !inner.has_left() {
         let Some(source) = choose(inner) else {
@@ -45,13 +44,17 @@ pub(super) fn run(inner: &Inner, feed: &Feed, cut: &GtidSet) {
             continue;
         };
         let before = delivered.clone();
-        let ended = tail(inner, feed, &source, replica_uuid, &mut delivered);
+        let ended = tail(inner, feed, &source, replica_uuid, &mut delivered)
+            .map_err(|error| error.at_donor(source.address.to_string()));
         if delivered != before {
             pause = FIRST_PAUSE;
         }
         match ended {
             Ok(Ended::IsDonor) => {
-                info!("{} is the donor now, the feed moves to another member", source.address);
+                info!(
+                    "{} is the donor now, the feed moves to another member",
+                    source.address
+                );
             }
             Ok(Ended::Full) => {
                 info!("the cache is full, the feed pauses");
@@ -80,7 +83,8 @@ fn choose(inner: &Inner) -> Option<GroupMember> {
         .copied()
         .collect();
     let from = if others.is_empty() { &online } else { &others };
-    from.choose(&mut rand::rng()).map(|member| (*member).clone())
+    from.choose(&mut rand::rng())
+        .map(|member| (*member).clone())
 }
 
 fn tail(
@@ -90,50 +94,33 @@ fn tail(
     replica_uuid: Uuid,
     delivered: &mut GtidSet,
 ) -> Result<Ended> {
-    let connection = Connection::connect(&source.address, &inner.donor_options, &inner.limits)?;
-    let number = inner.track(connection.closer())?;
-    let result = read(inner, feed, source, connection, replica_uuid, delivered);
-    inner.untrack(number);
-    result.map_err(|error| error.at_donor(source.address.to_string()))
-}
-
-fn read(
-    inner: &Inner,
-    feed: &Feed,
-    source: &GroupMember,
-    connection: Connection,
-    replica_uuid: Uuid,
-    delivered: &mut GtidSet,
-) -> Result<Ended> {
-    let request = DumpRequest {
-        server_id: SERVER_ID,
-        replica_uuid,
-        heartbeat_period: HEARTBEAT_PERIOD,
-        gtid_set: delivered.clone(),
-    };
+    let (connection, _tracking) = inner.connect_as(&source.address, &inner.donor_options)?;
+    let mut request = DumpRequest::new(SERVER_ID, replica_uuid, delivered.clone());
+    request.heartbeat_period = HEARTBEAT_PERIOD;
     let mut stream = BinlogStream::open(connection, &request)?;
-    let mut assembler = Assembler::new(&inner.limits, stream.initial_checksum());
+    let mut assembler = Assembler::new(inner.limits.clone(), stream.initial_checksum());
     info!("the group's transactions are read from {}", source.address);
     loop {
         let Some(event) = stream.next_event()? else {
-            return Err(Error::new(ErrorKind::Stopped, "the member ended the stream"));
+            return Err(Error::new(
+                ErrorKind::Stopped,
+                "the member ended the stream",
+            ));
         };
         assembler.push(event)?;
         let ready = assembler.ready();
-        let full = ready.len() >= BATCH_TRANSACTIONS || ready.byte_size() >= BATCH_BYTES;
+        let full = ready.len() >= BATCH_TRANSACTIONS || assembler.byte_size() >= BATCH_BYTES;
         if ready.is_empty() || (!full && stream.has_buffered_event()) {
             continue;
         }
         let batch = assembler.take(Batch::default());
-        let gtids: Vec<_> = batch.iter().map(|transaction| transaction.gtid()).collect();
+        let gtids = batch.gtids();
         match feed.deliver(batch) {
             Ok(()) => {}
             Err((_, NotDelivered::Full)) => return Ok(Ended::Full),
             Err((_, NotDelivered::Closed)) => return Ok(Ended::Closed),
         }
-        for gtid in gtids {
-            delivered.insert(&gtid);
-        }
+        delivered.extend(&gtids);
         if is_avoidable(inner, source) {
             return Ok(Ended::IsDonor);
         }
@@ -143,6 +130,5 @@ fn read(
 /// Whether the source is the donor and another ONLINE member could take its place.
 fn is_avoidable(inner: &Inner, source: &GroupMember) -> bool {
     let state = inner.state.lock();
-    state.donor == Some(source.uuid)
-        && state.view.online().any(|member| member.uuid != source.uuid)
+    state.donor == Some(source.uuid) && state.view.online().any(|member| member.uuid != source.uuid)
 }
