@@ -16,6 +16,7 @@ mod support;
 
 mod bed;
 mod hold;
+mod member;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -25,5 +26,5 @@ fn main() {
     {
         return hold::run(arguments.get(2), arguments.get(3));
     }
-    support::run(&[bed::SCENARIOS].concat());
+    support::run(&[bed::SCENARIOS, member::SCENARIOS].concat());
 }
