@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::server::{self, RECOVERY_PASSWORD, RECOVERY_USER, Server, wait_until};
 use super::workload::Workload;
@@ -54,6 +54,31 @@ impl Member {
     pub fn restart(&self) {
         self.server.restart();
         self.start_group_replication();
+    }
+
+    /// Bytes that it has sent to all its clients, dump threads among them.
+    fn bytes_sent(&self) -> u64 {
+        self.sql(
+            "SELECT variable_value FROM performance_schema.global_status WHERE variable_name = 'Bytes_sent'",
+        )
+        .parse()
+        .expect("a number")
+    }
+
+    /// Waits until it has sent half of its binary log, then SIGKILL. To be called when its transfer begins.
+    pub fn kill_in_mid_transfer(&self) {
+        let before = self.bytes_sent();
+        let log: u64 = self
+            .binary_logs()
+            .iter()
+            .map(|file| file.metadata().expect("the file is there").len())
+            .sum();
+        let end = Instant::now() + PATIENCE;
+        // Asked without a pause: the whole transfer takes a second or two.
+        while self.bytes_sent() - before < log / 2 {
+            assert!(Instant::now() < end, "it never sent half of its binary log");
+        }
+        self.kill();
     }
 
     /// Its own view of its own state: `ONLINE`, `RECOVERING`, ...; nothing where it does not answer.

@@ -27,11 +27,12 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// A scenario: its name, and what it does; it fails by panicking.
 pub type Scenario = (&'static str, fn());
 
-/// Runs scenarios one after another (they share servers and two cores) and ends the process.
+/// Runs scenarios one after another (they share servers and two cores), stops by `stop` what they
+/// shared, and ends the process.
 ///
 /// With `REJOIN_SKIP_MYSQL=1` none is run and none passes: they are counted as ignored. Where the
 /// servers cannot be had, each fails with the same single line.
-pub fn run(scenarios: &[Scenario]) -> ! {
+pub fn run(scenarios: &[Scenario], stop: impl FnOnce()) -> ! {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(1);
     let skipped = std::env::var("REJOIN_SKIP_MYSQL").is_ok_and(|value| value == "1");
@@ -53,6 +54,6 @@ pub fn run(scenarios: &[Scenario]) -> ! {
         })
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    group::stop_shared();
+    stop();
     conclusion.exit()
 }
