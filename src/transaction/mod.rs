@@ -1,5 +1,16 @@
-//! Whole transactions, and how events become them.
+//! From events to whole transactions, and the batches in which transactions travel.
+//!
+//! ```text
+//! events of a stream or file -> Assembler -> Batch (whole transactions) -> applier, journal
+//! ```
+//!
+//! The [`Assembler`] verifies every event, copies it once into the batch that it fills, and knows by
+//! the server's own rules where a transaction begins and ends. It has no socket, no thread and no
+//! clock.
 
-/// Whole transactions on their way from a receiver to a target.
-#[derive(Debug, Default)]
-pub struct Batch {}
+mod assembler;
+mod batch;
+mod boundary;
+
+pub use assembler::{Assembler, Progress};
+pub use batch::{Batch, Events, Transaction, TransactionKind};
