@@ -42,7 +42,7 @@ pub fn run() {
         .wait_for(|event| (event["event"] == "donor").then(|| event["port"].as_u64()))
         .flatten();
     if let Some(port) = donor.and_then(|port| u16::try_from(port).ok()) {
-        group.member(port).kill_in_mid_transfer();
+        group.member(port).kill_in_mid_transfer(0);
         tell(format!(
             "  killed mysqld on port {port}, the donor, about half way"
         ));

@@ -16,6 +16,7 @@
 mod support;
 
 mod bed;
+mod channel;
 mod demo;
 mod failures;
 mod hold;
@@ -31,6 +32,7 @@ fn main() {
     }
     let scenarios = [
         bed::SCENARIOS,
+        channel::SCENARIOS,
         speed::SCENARIOS,
         failures::SCENARIOS,
         recover::SCENARIOS,

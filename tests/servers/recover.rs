@@ -135,13 +135,22 @@ fn takes_another_donor_when_one_is_killed() {
     let group = group::shared();
     let (_directory, store) = store();
     let writer = Writer::start(&group);
+    let sent: Vec<(u16, u64)> = group
+        .members()
+        .iter()
+        .map(|member| (member.port, member.bytes_sent()))
+        .collect();
     let mut running = Running::start(
         tool::recover(&group.url(), &store).args(["--recovery-reconnect-interval", "1"]),
     );
     let first = running
         .wait_for(|event| (event["event"] == "donor").then(|| port(event)))
         .expect("a donor is chosen");
-    group.member(first).kill_in_mid_transfer();
+    let (_, before) = sent
+        .iter()
+        .find(|(port, _)| *port == first)
+        .expect("a member");
+    group.member(first).kill_in_mid_transfer(*before);
     let killed_at = Instant::now();
     let outcome = running.wait();
     eprintln!(

@@ -27,6 +27,9 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// A scenario: its name, and what it does; it fails by panicking.
 pub type Scenario = (&'static str, fn());
 
+/// Areas that wait for the command line to be whole: run with `-- --ignored`.
+const WAITING: &[&str] = &["speed::", "failures::", "recover::"];
+
 /// Runs scenarios one after another (they share servers and two cores), stops by `stop` what they
 /// shared, and ends the process.
 ///
@@ -50,7 +53,7 @@ pub fn run(scenarios: &[Scenario], stop: impl FnOnce()) -> ! {
                 body();
                 Ok(())
             })
-            .with_ignored_flag(skipped)
+            .with_ignored_flag(skipped || WAITING.iter().any(|area| name.starts_with(area)))
         })
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
