@@ -20,6 +20,7 @@ mod channel;
 mod demo;
 mod failures;
 mod hold;
+mod member;
 mod recover;
 mod speed;
 
@@ -33,6 +34,7 @@ fn main() {
     let scenarios = [
         bed::SCENARIOS,
         channel::SCENARIOS,
+        member::SCENARIOS,
         speed::SCENARIOS,
         failures::SCENARIOS,
         recover::SCENARIOS,
