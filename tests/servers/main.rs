@@ -15,6 +15,7 @@
 mod support;
 
 mod bed;
+mod connection;
 mod hold;
 
 fn main() {
@@ -25,5 +26,5 @@ fn main() {
     {
         return hold::run(arguments.get(2), arguments.get(3));
     }
-    support::run(&[bed::SCENARIOS].concat());
+    support::run(&[bed::SCENARIOS, connection::SCENARIOS].concat());
 }
