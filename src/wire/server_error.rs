@@ -268,7 +268,9 @@ mod tests {
     #[test]
     fn the_message_has_text_code_state_and_remedy() {
         let packet = packet(1045, "Access denied for user 'r'@'h' (using password: YES)");
-        let error = ServerError::parse(&packet).unwrap().into_error("the login");
+        let error = ServerError::parse(&packet)
+            .unwrap()
+            .into_login_error("the login");
         assert_eq!(error.kind(), ErrorKind::Authentication);
         assert_eq!(
             error.message(),

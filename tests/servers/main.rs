@@ -17,6 +17,7 @@ mod support;
 mod bed;
 mod connection;
 mod hold;
+mod member;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -26,5 +27,5 @@ fn main() {
     {
         return hold::run(arguments.get(2), arguments.get(3));
     }
-    support::run(&[bed::SCENARIOS, connection::SCENARIOS].concat());
+    support::run(&[bed::SCENARIOS, connection::SCENARIOS, member::SCENARIOS].concat());
 }
