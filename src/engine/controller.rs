@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver as Inbox, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver as Inbox, Sender, bounded};
 use log::{error, info, warn};
 use parking_lot::Mutex;
 
@@ -125,11 +125,8 @@ impl Controller {
             .machine
             .next_wakeup()
             .map_or(TICK, |at| at.saturating_sub(self.shared.now()).min(TICK));
-        match self.facts.recv_timeout(due) {
-            Ok(fact) => Some(fact),
-            // The controller holds a sender itself, so that the channel never ends.
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        // The controller holds a sender itself, so that the channel never ends.
+        self.facts.recv_timeout(due).ok()
     }
 
     fn take(&mut self, fact: Fact) {
