@@ -17,6 +17,7 @@ mod support;
 
 mod bed;
 mod channel;
+mod connection;
 mod demo;
 mod failures;
 mod hold;
@@ -31,12 +32,14 @@ fn main() {
         Some("--hold") => return hold::run(arguments.get(2), arguments.get(3)),
         _ => {}
     }
+    // Those that share a group stand together.
     let scenarios = [
+        connection::SCENARIOS,
+        speed::SCENARIOS,
+        failures::SCENARIOS,
         bed::SCENARIOS,
         channel::SCENARIOS,
         member::SCENARIOS,
-        speed::SCENARIOS,
-        failures::SCENARIOS,
         recover::SCENARIOS,
     ]
     .concat();
