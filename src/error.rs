@@ -52,6 +52,8 @@ pub enum ErrorKind {
     Refused,
     /// The stream was ended by the donor (its administrator, or a second replica with our identity).
     Stopped,
+    /// The donor left the group while it was serving us.
+    DonorLeft,
     /// Bytes that break the format.
     Malformed,
     /// Bytes that differ from their checksum.
@@ -99,6 +101,7 @@ impl ErrorKind {
             Self::Ahead => "ahead",
             Self::Refused => "refused",
             Self::Stopped => "stopped",
+            Self::DonorLeft => "donor_left",
             Self::Malformed => "malformed",
             Self::Checksum => "checksum",
             Self::Unsupported => "unsupported",
@@ -130,6 +133,7 @@ impl ErrorKind {
             | Self::Ahead
             | Self::Refused
             | Self::Stopped
+            | Self::DonorLeft
             | Self::Malformed
             | Self::Checksum
             | Self::Unsupported

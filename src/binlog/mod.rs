@@ -1,1 +1,42 @@
-//! placeholder
+//! Bytes to events and back: headers, checksums, every event, row images and every column type.
+//!
+//! ```text
+//! bytes of one event --FormatDescription::verify--> event without checksum --Event::decode--> view
+//! TableMap --columns()--> Vec<Column>; RowsEvent --rows(&columns)--> cells --Column::decode--> Value
+//! ```
+//!
+//! Everything here borrows from the bytes that it reads and copies nothing. No byte from a peer can
+//! make it panic, read out of bounds or allocate what is merely claimed.
+#![deny(clippy::indexing_slicing, clippy::unwrap_used)]
+#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used))]
+
+mod checksum;
+mod column;
+mod commit;
+mod control;
+mod event_type;
+mod format;
+mod group;
+mod gtid_event;
+mod header;
+mod payload;
+mod query;
+mod reader;
+mod rows;
+mod table_map;
+mod varlen;
+
+pub use checksum::ChecksumAlgorithm;
+pub use column::{Column, ColumnKind};
+pub use commit::{XaPrepareEvent, XidEvent};
+pub use control::{HeartbeatEvent, IncidentEvent, PreviousGtidsEvent, RotateEvent};
+pub use event_type::EventType;
+pub use format::FormatDescription;
+pub(crate) use format::verify;
+pub use group::{TransactionContextEvent, ViewChangeEvent};
+pub use gtid_event::{GtidEvent, UNDEFINED_SERVER_VERSION};
+pub use header::EventHeader;
+pub use payload::{PayloadCompression, PayloadDecoder, TransactionPayload};
+pub use query::{QueryEvent, StatusVariable};
+pub use rows::{Cell, ExtraRowInfo, ImageKind, RowImage, Rows, RowsEvent, RowsKind};
+pub use table_map::TableMap;

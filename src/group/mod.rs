@@ -1,1 +1,5 @@
-//! placeholder
+//! What a group is to us: members, views, and the feed of its transactions.
+
+mod view;
+
+pub use view::{Address, Cut, GroupMember, MemberState, ServerVersion, View};

@@ -99,11 +99,11 @@ impl GtidSet {
     pub fn insert(&mut self, gtid: &Gtid) -> bool {
         let list = self.sources.entry(gtid.tsid).or_default();
         // Nearly always the next number of a source that is being followed.
-        if let Some(last) = list.last_mut() {
-            if last.end == gtid.gno {
-                last.end += 1;
-                return true;
-            }
+        if let Some(last) = list.last_mut()
+            && last.end == gtid.gno
+        {
+            last.end += 1;
+            return true;
         }
         let after = list.partition_point(|interval| interval.start <= gtid.gno);
         let covered = after
@@ -281,7 +281,7 @@ mod tests {
     fn source(number: u8) -> Tsid {
         Tsid {
             uuid: Uuid([number / 2; 16]),
-            tag: if number % 2 == 0 {
+            tag: if number.is_multiple_of(2) {
                 Tag::NONE
             } else {
                 Tag::new(b"t").unwrap()

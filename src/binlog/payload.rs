@@ -1,0 +1,212 @@
+//! Compressed transactions.
+//!
+//! ```text
+//! (packed kind, packed length, value)*: 1 size of the payload, 2 compression, 3 size uncompressed
+//! packed 0: end | payload: events back to back, without checksums, compressed as a whole
+//! ```
+
+use super::reader::Reader;
+use super::{EventType, FormatDescription};
+use crate::{Error, ErrorKind, Limits, Result};
+
+/// How a payload is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PayloadCompression {
+    /// Zstandard.
+    Zstd,
+    /// Not at all.
+    None,
+}
+
+/// A whole transaction but for its GTID event, compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionPayload<'a> {
+    /// How it is compressed.
+    pub compression: PayloadCompression,
+    /// Size of the events, as the source claims.
+    pub uncompressed_size: Option<u64>,
+    /// The compressed events.
+    pub payload: &'a [u8],
+    /// The fields as they came, up to and with their end mark.
+    head: &'a [u8],
+}
+
+impl<'a> TransactionPayload<'a> {
+    /// Reads the body of `event` (without its checksum).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`]; [`ErrorKind::Unsupported`] for another compression.
+    pub fn decode(format: &FormatDescription, event: &'a [u8]) -> Result<Self> {
+        const END: u64 = 0;
+        const PAYLOAD_SIZE: u64 = 1;
+        const COMPRESSION: u64 = 2;
+        const UNCOMPRESSED_SIZE: u64 = 3;
+        // Never by the format description's entry for this event, which is wrong.
+        let start = format.body_offset(EventType::TRANSACTION_PAYLOAD);
+        let mut reader = Reader::at(event, start)?;
+        let body = reader.rest();
+        let mut payload_size = None;
+        let mut compression = None;
+        let mut uncompressed_size = None;
+        loop {
+            let kind = reader.packed("kind of payload field")?;
+            if kind == END {
+                break;
+            }
+            let length = reader.packed("length of payload field")?;
+            let mut value = Reader::new(reader.take_u64(length, "payload field")?);
+            match kind {
+                PAYLOAD_SIZE => payload_size = Some(value.packed("payload size")?),
+                COMPRESSION => compression = Some(value.packed("compression")?),
+                UNCOMPRESSED_SIZE => uncompressed_size = Some(value.packed("uncompressed size")?),
+                _ => {}
+            }
+        }
+        let head = body.get(..reader.position() - start).unwrap_or_default();
+        let compression = match compression {
+            Some(0) => PayloadCompression::Zstd,
+            Some(255) => PayloadCompression::None,
+            Some(other) => {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("transaction payload with compression {other}"),
+                ));
+            }
+            None => return Err(reader.malformed("transaction payload without its compression")),
+        };
+        let payload = reader.take_rest();
+        if payload_size != Some(payload.len() as u64) {
+            return Err(Error::new(
+                ErrorKind::Malformed,
+                format!(
+                    "transaction payload of {} bytes claims {payload_size:?}",
+                    payload.len()
+                ),
+            ));
+        }
+        Ok(Self {
+            compression,
+            uncompressed_size,
+            payload,
+            head,
+        })
+    }
+
+    pub(super) fn encode_body(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.head);
+        out.extend_from_slice(self.payload);
+    }
+}
+
+/// Decompresses payloads, with memory that it keeps from one to the next.
+#[derive(Default)]
+pub struct PayloadDecoder {
+    /// Made at the first compressed payload.
+    zstd: Option<zstd::zstd_safe::DCtx<'static>>,
+}
+
+impl std::fmt::Debug for PayloadDecoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PayloadDecoder").finish_non_exhaustive()
+    }
+}
+
+/// How much room is made for output at first; the claimed size is not trusted beyond it.
+const FIRST_ROOM: usize = 1 << 20;
+
+impl PayloadDecoder {
+    /// A decoder without any memory yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends the events of `payload` to `out`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] where the compressed bytes are damaged or their size is not the one
+    /// claimed, [`ErrorKind::Limit`] where the events are larger than `limits` allow. `out` may have
+    /// part of them then.
+    pub fn expand(
+        &mut self,
+        payload: &TransactionPayload<'_>,
+        limits: &Limits,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let start = out.len();
+        match payload.compression {
+            PayloadCompression::None => out.extend_from_slice(payload.payload),
+            PayloadCompression::Zstd => self.zstd(payload, limits, out)?,
+        }
+        let size = out.len() - start;
+        if size > limits.decompressed_bytes {
+            return Err(too_large(limits));
+        }
+        match payload.uncompressed_size {
+            Some(claimed) if claimed != size as u64 => Err(Error::new(
+                ErrorKind::Malformed,
+                format!("transaction payload expands to {size} bytes, {claimed} were claimed"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn zstd(
+        &mut self,
+        payload: &TransactionPayload<'_>,
+        limits: &Limits,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective, get_error_name};
+        let damaged = |code: usize| {
+            Error::new(
+                ErrorKind::Malformed,
+                format!("transaction payload: zstd: {}", get_error_name(code)),
+            )
+        };
+        let context = self.zstd.get_or_insert_with(DCtx::create);
+        context
+            .reset(ResetDirective::SessionOnly)
+            .map_err(damaged)?;
+        let start = out.len();
+        let claimed = payload.uncompressed_size.unwrap_or(0);
+        let mut room = usize::try_from(claimed)
+            .unwrap_or(FIRST_ROOM)
+            .clamp(4096, FIRST_ROOM);
+        let mut input = InBuffer::around(payload.payload);
+        loop {
+            out.reserve(room);
+            let filled = out.len();
+            let mut window = OutBuffer::around_pos(out, filled);
+            let hint = context
+                .decompress_stream(&mut window, &mut input)
+                .map_err(damaged)?;
+            let produced = out.len() - filled;
+            if out.len() - start > limits.decompressed_bytes {
+                return Err(too_large(limits));
+            }
+            if input.pos() == payload.payload.len() {
+                if hint == 0 {
+                    return Ok(());
+                }
+                if produced == 0 {
+                    return Err(Error::new(
+                        ErrorKind::Malformed,
+                        "transaction payload ends in the middle of a zstd frame",
+                    ));
+                }
+            }
+            room = (out.len() - start).clamp(4096, 1 << 24);
+        }
+    }
+}
+
+#[cold]
+fn too_large(limits: &Limits) -> Error {
+    Error::new(
+        ErrorKind::Limit,
+        format!(
+            "transaction payload expands to more than {} bytes (limit decompressed_bytes)",
+            limits.decompressed_bytes
+        ),
+    )
+}

@@ -1,0 +1,193 @@
+//! Members and views: what a joiner sees of a group.
+
+use std::fmt;
+
+use crate::gtid::{GtidSet, Uuid};
+
+/// A member's state, as `performance_schema.replication_group_members` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MemberState {
+    /// A full member, able to be a donor.
+    Online,
+    /// In distributed recovery itself.
+    Recovering,
+    /// In the group's configuration, but not taking part.
+    Offline,
+    /// Left after a failure.
+    Error,
+    /// The other members do not hear from it.
+    Unreachable,
+}
+
+impl MemberState {
+    /// Reads the server's name for it; `None` for a name no version uses.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "ONLINE" => Self::Online,
+            "RECOVERING" => Self::Recovering,
+            "OFFLINE" => Self::Offline,
+            "ERROR" => Self::Error,
+            "UNREACHABLE" => Self::Unreachable,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for MemberState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Online => "ONLINE",
+            Self::Recovering => "RECOVERING",
+            Self::Offline => "OFFLINE",
+            Self::Error => "ERROR",
+            Self::Unreachable => "UNREACHABLE",
+        })
+    }
+}
+
+/// A server version, ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerVersion {
+    /// 9 of 9.7.4.
+    pub major: u8,
+    /// 7 of 9.7.4.
+    pub minor: u8,
+    /// 4 of 9.7.4.
+    pub patch: u8,
+}
+
+impl ServerVersion {
+    /// The version whose behaviour this crate has: a member of the 9.7 series.
+    pub const OWN: Self = Self {
+        major: 9,
+        minor: 7,
+        patch: 4,
+    };
+
+    /// Reads the leading `x.y.z` of a version text such as `9.7.4-log`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.splitn(3, '.').map(|part| {
+            let digits = part
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(part.len());
+            part.get(..digits)
+                .and_then(|digits| digits.parse::<u8>().ok())
+        });
+        Some(Self {
+            major: numbers.next()??,
+            minor: numbers.next()??,
+            patch: numbers.next()??,
+        })
+    }
+
+    /// Whether it belongs to the one series within which a newer donor may serve an older joiner.
+    pub fn is_long_term_support(&self) -> bool {
+        (self.major, self.minor) == (9, 7)
+    }
+}
+
+impl fmt::Display for ServerVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+/// A host and port at which a member serves joiners.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address {
+    /// Host name or IP address, an IPv6 address without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// A member of the group as a view shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupMember {
+    /// Its server UUID.
+    pub uuid: Uuid,
+    /// `MEMBER_HOST:MEMBER_PORT`.
+    pub address: Address,
+    /// Its state in this view.
+    pub state: MemberState,
+    /// Whether it is a primary.
+    pub primary: bool,
+    /// Its version; unknown where it could not be read.
+    pub version: Option<ServerVersion>,
+    /// Where it serves joiners, in the order in which they are tried
+    /// (`group_replication_advertise_recovery_endpoints`); usually just its address.
+    pub recovery_endpoints: Vec<Address>,
+    /// What it has executed or received from the group; unknown where it could not be asked.
+    pub executed: Option<GtidSet>,
+    /// What it has executed but no longer has in its binary logs.
+    pub purged: Option<GtidSet>,
+}
+
+/// The membership of the group at one moment, without the joiner itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct View {
+    /// All other members.
+    pub members: Vec<GroupMember>,
+}
+
+impl View {
+    /// The member with this UUID.
+    pub fn member(&self, uuid: &Uuid) -> Option<&GroupMember> {
+        self.members.iter().find(|member| member.uuid == *uuid)
+    }
+
+    /// The members in state ONLINE.
+    pub fn online(&self) -> impl Iterator<Item = &GroupMember> {
+        self.members
+            .iter()
+            .filter(|member| member.state == MemberState::Online)
+    }
+
+    /// Everything that any member is known to have executed or received.
+    pub fn executed(&self) -> GtidSet {
+        let mut all = GtidSet::new();
+        for set in self
+            .members
+            .iter()
+            .filter_map(|member| member.executed.as_ref())
+        {
+            all.extend(set);
+        }
+        all
+    }
+}
+
+/// The point in the group's total order at which the joiner joined: the end of phase 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cut {
+    /// Groups in which every member is 8.3.0 or later: what the group had executed.
+    Gtids(GtidSet),
+    /// Older groups, and groups in process: the view-change event with this view identifier.
+    ViewId(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_from_what_servers_print() {
+        let parse = |text| ServerVersion::parse(text).map(|version| version.to_string());
+        assert_eq!(parse("9.7.4").as_deref(), Some("9.7.4"));
+        assert_eq!(parse("8.0.36-28.1-log").as_deref(), Some("8.0.36"));
+        assert_eq!(parse("9.7"), None);
+        assert_eq!(parse("x.7.4"), None);
+        assert!(ServerVersion::parse("8.4.9") < ServerVersion::parse("9.0.0"));
+    }
+}

@@ -1,0 +1,115 @@
+//! What became of each attempt to recover from a donor.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::group::GroupMember;
+use crate::{Error, ErrorKind};
+
+/// Why an attempt ended without reaching the end of phase 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptEnd {
+    /// The class of the failure.
+    pub kind: ErrorKind,
+    /// The failure, for people.
+    pub message: String,
+    /// What can be done about it, where that is known.
+    pub remedy: Option<String>,
+}
+
+impl AttemptEnd {
+    pub(super) fn of(error: &Error) -> Self {
+        Self {
+            kind: error.kind(),
+            message: error.to_string(),
+            remedy: error.remedy_text().map(String::from),
+        }
+    }
+}
+
+/// One attempt to recover from a donor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRecord {
+    /// Its number, from 1, over all donors.
+    pub number: u32,
+    /// The member that was asked.
+    pub donor: GroupMember,
+    /// When it began, on the clock of the machine's owner.
+    pub began: Duration,
+    /// Transactions that were applied during it.
+    pub applied: u64,
+    /// Why it ended; `None` while it goes on and when it brought all that was missing.
+    pub end: Option<AttemptEnd>,
+}
+
+/// How many records are kept; older ones have told their story in the log.
+const KEPT: usize = 256;
+
+/// The latest attempts, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    records: VecDeque<AttemptRecord>,
+}
+
+impl History {
+    pub(super) fn push(&mut self, record: AttemptRecord) {
+        if self.records.len() == KEPT {
+            self.records.pop_front();
+        }
+        self.records.push_back(record);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &AttemptRecord> {
+        self.records.iter()
+    }
+
+    /// The error with which recovery ends when the attempts are used up: the last failure of each
+    /// donor, and the remedy of the latest one that has one.
+    pub(super) fn exhausted(&self, why: &str) -> Error {
+        let mut donors: Vec<(&AttemptRecord, &AttemptEnd, usize)> = Vec::new();
+        for record in &self.records {
+            let Some(end) = &record.end else { continue };
+            match donors
+                .iter_mut()
+                .find(|(known, ..)| known.donor.uuid == record.donor.uuid)
+            {
+                Some(entry) => *entry = (record, end, entry.2 + 1),
+                None => donors.push((record, end, 1)),
+            }
+        }
+        let all_purged = !donors.is_empty()
+            && donors
+                .iter()
+                .all(|(_, end, _)| end.kind == ErrorKind::Purged);
+        let kind = if all_purged {
+            ErrorKind::CloneNeeded
+        } else {
+            ErrorKind::NoDonor
+        };
+        let mut message = String::from(why);
+        for (record, end, times) in &donors {
+            let times = if *times == 1 {
+                "once"
+            } else {
+                &format!("{times} times")
+            };
+            message.push_str(&format!(
+                "; {} failed {times}, at last with {}: {}",
+                record.donor.address, end.kind, end.message
+            ));
+        }
+        let error = Error::new(kind, message);
+        match donors
+            .iter()
+            .rev()
+            .find_map(|(_, end, _)| end.remedy.as_ref())
+        {
+            Some(remedy) => error.remedy(remedy),
+            None if all_purged => error.remedy(
+                "the needed transactions are in no member's binary logs any more: \
+                 start again from a backup or a clone",
+            ),
+            None => error,
+        }
+    }
+}
