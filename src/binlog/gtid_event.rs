@@ -243,7 +243,7 @@ impl GtidEvent {
     }
 
     /// Appends the body in the form in which the event came.
-    pub(super) fn encode_body(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode_body(&self, out: &mut Vec<u8>) {
         match self.form {
             Form::Untagged { last_part, .. } => self.encode_untagged(last_part, out),
             Form::Tagged { last_non_ignorable } => self.encode_tagged(last_non_ignorable, out),

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::binlog::{
-    ChecksumAlgorithm, EventHeader, EventType, FormatDescription, GtidEvent,
-};
+use crate::binlog::{ChecksumAlgorithm, EventHeader, EventType, FormatDescription, GtidEvent};
 use crate::gtid::{Encoding, GtidSet};
 use crate::transaction::Transaction;
 use crate::{Error, ErrorKind, Result};
@@ -97,15 +95,17 @@ impl Composer {
     /// its header can say, and what reading the GTID event says.
     pub(crate) fn transaction(
         &mut self,
-        format: &FormatDescription,
         transaction: &Transaction<'_>,
         clock: &mut Clock,
     ) -> Result<()> {
         let mut events = transaction.events();
         let Some((gtid_header, gtid_event)) = events.next() else {
-            return Err(Error::new(ErrorKind::Internal, "transaction without events"));
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "transaction without events",
+            ));
         };
-        let mut gtid = GtidEvent::decode(format, gtid_event)?;
+        let mut gtid = GtidEvent::decode(transaction.format(), gtid_event)?;
         let mut rest = 0u64;
         for (_, event) in events.clone() {
             let length = event.len() as u64 + CHECKSUM.size() as u64;

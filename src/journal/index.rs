@@ -29,7 +29,10 @@ impl Index {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(index),
             Err(error) => return Err(io_error("read the index of the log", &path, error)),
         };
-        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        for line in text
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
             let number = index.number_in(line).filter(|number| {
                 let last = index.segments.last();
                 last.is_none_or(|last| last < number)
@@ -109,7 +112,11 @@ mod tests {
             .unwrap();
         let again = Index::read(directory.path(), "binlog").unwrap();
         assert_eq!(again.segments(), [1, 2, 1_000_000]);
-        for wrong in ["./other.000001\n", "./binlog.1\n", "./binlog.000002\n./binlog.000001\n"] {
+        for wrong in [
+            "./other.000001\n",
+            "./binlog.1\n",
+            "./binlog.000002\n./binlog.000001\n",
+        ] {
             fs::write(directory.path().join("binlog.index"), wrong).unwrap();
             let error = Index::read(directory.path(), "binlog").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TargetCorrupt);

@@ -199,17 +199,20 @@ impl Journal {
         self.pending.bytes().len()
     }
 
-    /// Appends a transaction of a batch whose events are in `format`. Nothing is written but,
+    /// Appends a transaction. Nothing is written but,
     /// where the segment is full or the format is another one, the head of the next segment.
     ///
     /// # Errors
     /// [`ErrorKind::TargetIo`], [`ErrorKind::Limit`]; the transaction is not appended then.
-    pub fn append(
-        &mut self,
-        format: &Arc<FormatDescription>,
-        transaction: &Transaction<'_>,
-    ) -> Result<()> {
+    pub fn append(&mut self, transaction: &Transaction<'_>) -> Result<()> {
         self.check_usable()?;
+        let format = transaction.format();
+        if format.header_length() != EventHeader::SIZE {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("event headers of {} bytes", format.header_length()),
+            ));
+        }
         let is_full = self.end.offset >= self.options.segment_bytes && self.end.sequence_number > 0;
         let is_other = !format.reads_like(&self.format);
         if self.pending.bytes().is_empty() && is_full || is_other {
@@ -222,9 +225,8 @@ impl Journal {
             self.rotate()?;
         }
         self.clock.follow(format);
-        self.pending
-            .transaction(format, transaction, &mut self.clock)?;
-        self.pending_gtids.push(transaction.gtid());
+        self.pending.transaction(transaction, &mut self.clock)?;
+        self.pending_gtids.push(*transaction.gtid());
         Ok(())
     }
 

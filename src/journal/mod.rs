@@ -79,3 +79,6 @@ impl Default for JournalOptions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,7 +70,9 @@ pub(crate) fn recover(
             .segment(&path, number, from)
             .map_err(|error| error.in_file(path.display().to_string()))?;
         if number != last && (whole.torn.is_some() || !whole.rotated) {
-            let (_, reason) = whole.torn.unwrap_or((0, "it has no Rotate event at its end"));
+            let (_, reason) = whole
+                .torn
+                .unwrap_or((0, "it has no Rotate event at its end"));
             return Err(Error::new(
                 ErrorKind::TargetCorrupt,
                 format!("a segment of the log is damaged: {reason}"),
@@ -236,7 +238,7 @@ impl Reading<'_> {
         let batch = assembler.take(std::mem::take(&mut self.recycled));
         if let Some(executed) = &mut self.executed {
             for transaction in batch.iter() {
-                executed.insert(&transaction.gtid());
+                executed.insert(transaction.gtid());
             }
         }
         (self.visit)(&batch)?;
