@@ -250,7 +250,7 @@ impl GtidEvent {
         }
     }
 
-    /// The type of the event that [`GtidEvent::encode`] writes.
+    /// The type of the event in that form.
     pub fn event_type(&self) -> EventType {
         match self.form {
             Form::Untagged {
@@ -312,7 +312,7 @@ impl GtidEvent {
         out.extend_from_slice(&fields);
     }
 
-    /// Bytes of the body that [`GtidEvent::encode`] would write.
+    /// Bytes of the body in that form.
     fn body_length(&self) -> usize {
         let mut body = Vec::with_capacity(192);
         self.encode_body(&mut body);

@@ -1,5 +1,10 @@
 //! What a group is to us: members, views, and the feed of its transactions.
 
+mod feed;
+pub mod mysql;
 mod view;
 
-pub use view::{Address, Cut, GroupMember, MemberState, ServerVersion, View};
+pub use feed::{Feed, Group, Joined, NotDelivered};
+pub(crate) use feed::{News, Room};
+pub use mysql::MySqlGroup;
+pub use view::{Cut, GroupMember, MemberState, View};

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::gtid::{GtidSet, Uuid};
+use crate::net::{Endpoint, ServerVersion};
 
 /// A member's state, as `performance_schema.replication_group_members` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,79 +47,13 @@ impl fmt::Display for MemberState {
     }
 }
 
-/// A server version, ordered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServerVersion {
-    /// 9 of 9.7.4.
-    pub major: u8,
-    /// 7 of 9.7.4.
-    pub minor: u8,
-    /// 4 of 9.7.4.
-    pub patch: u8,
-}
-
-impl ServerVersion {
-    /// The version whose behaviour this crate has: a member of the 9.7 series.
-    pub const OWN: Self = Self {
-        major: 9,
-        minor: 7,
-        patch: 4,
-    };
-
-    /// Reads the leading `x.y.z` of a version text such as `9.7.4-log`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut numbers = text.splitn(3, '.').map(|part| {
-            let digits = part
-                .find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(part.len());
-            part.get(..digits)
-                .and_then(|digits| digits.parse::<u8>().ok())
-        });
-        Some(Self {
-            major: numbers.next()??,
-            minor: numbers.next()??,
-            patch: numbers.next()??,
-        })
-    }
-
-    /// Whether it belongs to the one series within which a newer donor may serve an older joiner.
-    pub fn is_long_term_support(&self) -> bool {
-        (self.major, self.minor) == (9, 7)
-    }
-}
-
-impl fmt::Display for ServerVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
-    }
-}
-
-/// A host and port at which a member serves joiners.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Address {
-    /// Host name or IP address, an IPv6 address without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
-
 /// A member of the group as a view shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupMember {
     /// Its server UUID.
     pub uuid: Uuid,
     /// `MEMBER_HOST:MEMBER_PORT`.
-    pub address: Address,
+    pub address: Endpoint,
     /// Its state in this view.
     pub state: MemberState,
     /// Whether it is a primary.
@@ -127,7 +62,7 @@ pub struct GroupMember {
     pub version: Option<ServerVersion>,
     /// Where it serves joiners, in the order in which they are tried
     /// (`group_replication_advertise_recovery_endpoints`); usually just its address.
-    pub recovery_endpoints: Vec<Address>,
+    pub recovery_endpoints: Vec<Endpoint>,
     /// What it has executed or received from the group; unknown where it could not be asked.
     pub executed: Option<GtidSet>,
     /// What it has executed but no longer has in its binary logs.
@@ -175,19 +110,4 @@ pub enum Cut {
     Gtids(GtidSet),
     /// Older groups, and groups in process: the view-change event with this view identifier.
     ViewId(String),
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_read_from_what_servers_print() {
-        let parse = |text| ServerVersion::parse(text).map(|version| version.to_string());
-        assert_eq!(parse("9.7.4").as_deref(), Some("9.7.4"));
-        assert_eq!(parse("8.0.36-28.1-log").as_deref(), Some("8.0.36"));
-        assert_eq!(parse("9.7"), None);
-        assert_eq!(parse("x.7.4"), None);
-        assert!(ServerVersion::parse("8.4.9") < ServerVersion::parse("9.0.0"));
-    }
 }

@@ -1,1 +1,34 @@
-//! placeholder
+//! The only sockets of the crate: connections to MySQL servers.
+//!
+//! ```text
+//! Url / Endpoint + ConnectOptions -> Connection (TCP, TLS, login; text queries)
+//!                                       -> BinlogStream (the recovery channel: events)
+//! Closer: ends either from any thread
+//! ```
+//!
+//! What the bytes mean is [`wire`](crate::wire)'s; here are addresses, timeouts, TLS, and the order
+//! of statements in which a replica opens its stream. Every error names the server as `host:port`.
+
+mod binlog_stream;
+mod closer;
+mod connection;
+mod endpoint;
+mod options;
+mod rows;
+mod tls;
+mod transport;
+mod url;
+
+pub use crate::wire::login::{Secret, ServerInfo, ServerVersion};
+pub use binlog_stream::{BinlogStream, DumpRequest};
+pub use closer::Closer;
+pub use connection::Connection;
+pub use endpoint::Endpoint;
+pub use options::{ConnectOptions, SslMode};
+pub use rows::Rows;
+pub use url::Url;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

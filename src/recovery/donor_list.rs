@@ -7,8 +7,9 @@
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
-use crate::group::{GroupMember, ServerVersion, View};
+use crate::group::{GroupMember, View};
 use crate::gtid::Uuid;
+use crate::net::ServerVersion;
 
 /// The donors that have not been asked since the list was last built.
 #[derive(Debug, Clone, Default)]
@@ -37,12 +38,17 @@ impl DonorList {
     }
 }
 
+/// The version whose behaviour this crate has.
+pub(super) const OWN_VERSION: ServerVersion = ServerVersion {
+    major: 9,
+    minor: 7,
+    patch: 4,
+};
+
+/// No newer donor, but within the long-term support series, of which 9.7 is the only one that counts.
 /// A version that could not be read is given the benefit of the doubt; the attempt will show.
 fn may_serve(donor: Option<ServerVersion>) -> bool {
-    let own = ServerVersion::OWN;
-    donor.is_none_or(|donor| {
-        donor <= own || (donor.is_long_term_support() && own.is_long_term_support())
-    })
+    donor.is_none_or(|donor| donor <= OWN_VERSION || (donor.major, donor.minor) == (9, 7))
 }
 
 #[cfg(test)]
@@ -70,8 +76,8 @@ mod tests {
                 member(9, MemberState::Online),
             ],
         };
-        view.members[2].version = ServerVersion::parse("9.8.0");
-        view.members[3].version = ServerVersion::parse("9.7.99");
+        view.members[2].version = Some(ServerVersion::parse("9.8.0"));
+        view.members[3].version = Some(ServerVersion::parse("9.7.99"));
         let mut donors = order(&view, 1);
         donors.sort();
         assert_eq!(donors, [uuid(1), uuid(4)]);

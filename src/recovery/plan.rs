@@ -4,8 +4,9 @@
 //! reaches `clone_threshold` or where no ONLINE member still has what is missing in its binary
 //! logs, binary logs otherwise.
 
-use crate::group::{Cut, GroupMember, MemberState, ServerVersion, View};
+use crate::group::{Cut, GroupMember, MemberState, View};
 use crate::gtid::GtidSet;
+use crate::net::ServerVersion;
 
 use super::Settings;
 
@@ -169,7 +170,7 @@ mod tests {
                     let mut member = member(number, *state);
                     member.executed = Some(gtids("1-100"));
                     member.purged = Some(gtids(purged));
-                    member.version = ServerVersion::parse(version);
+                    member.version = Some(ServerVersion::parse(version));
                     member
                 })
                 .collect(),

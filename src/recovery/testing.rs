@@ -1,7 +1,9 @@
 //! Short forms for the tests of this room.
 
-use crate::group::{Address, GroupMember, MemberState, ServerVersion};
+use super::donor_list::OWN_VERSION;
+use crate::group::{GroupMember, MemberState};
 use crate::gtid::{GtidSet, Uuid};
+use crate::net::Endpoint;
 
 pub(super) fn uuid(number: u8) -> Uuid {
     Uuid([number; 16])
@@ -17,17 +19,14 @@ pub(super) fn gtids(intervals: &str) -> GtidSet {
 }
 
 pub(super) fn member(number: u8, state: MemberState) -> GroupMember {
-    let address = Address {
-        host: format!("db{number}"),
-        port: 3306,
-    };
+    let address = Endpoint::new(format!("db{number}"), 3306);
     GroupMember {
         uuid: uuid(number),
         recovery_endpoints: vec![address.clone()],
         address,
         state,
         primary: false,
-        version: Some(ServerVersion::OWN),
+        version: Some(OWN_VERSION),
         executed: None,
         purged: None,
     }

@@ -3,6 +3,9 @@
 //! A [`Target`] takes whole transactions in batches and makes each durable together with its GTID.
 //! [`store`] is the embedded default: tables in memory, the member's own binary log as redo log.
 
+pub mod key;
+pub mod schema;
+
 use crate::Error;
 use crate::gtid::GtidSet;
 use crate::transaction::Batch;

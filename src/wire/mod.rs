@@ -1,1 +1,34 @@
-//! placeholder
+//! The MySQL client/server protocol, without any I/O.
+//!
+//! Bytes of a socket go in, packets, states and results come out; [`net`](crate::net) owns the
+//! socket and the clock. Everything here reads what a peer sent, so nothing here indexes unchecked,
+//! panics on odd bytes, or allocates what a length merely claims.
+//!
+//! ```text
+//! socket bytes -> packet::PacketReader -> one packet
+//!                    login::AwaitGreeting .. AwaitVerdict   while connecting
+//!                    result_set::TextResult                 after COM_QUERY
+//!                    dump::DumpPacket                       after COM_BINLOG_DUMP_GTID
+//! command::*, packet::write_packet -> socket bytes
+//! ```
+//!
+//! - `packet`: framing over one receive buffer, sequence numbers, the 16 MiB rule;
+//! - `login`: greeting, TLS request, authentication plugins, refusals;
+//! - `command`: the few commands that a replica sends;
+//! - `result_set`: rows of a text query;
+//! - `dump`: event, ERR and EOF packets told apart;
+//! - `server_error`: ERR packets as [`Error`](crate::Error)s of the right kind.
+//!
+//! The protocol is that of the manual's "MySQL Client/Server Protocol" part of the source
+//! documentation; behaviour was checked against 9.7.
+#![deny(clippy::indexing_slicing, clippy::unwrap_used)]
+#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used))]
+
+pub mod command;
+pub mod dump;
+pub mod login;
+pub mod packet;
+pub mod result_set;
+pub mod server_error;
+
+mod reader;

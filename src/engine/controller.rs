@@ -1,0 +1,425 @@
+//! The controller thread: turns the machine's actions into work, and what comes of it into facts.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver as Inbox, Sender, bounded};
+use log::{error, info, warn};
+use parking_lot::Mutex;
+
+use super::event::Event;
+use super::receiver::Receiver;
+use super::shared::{Fact, Shared, Source, Work, spawn};
+use super::status::Status;
+use crate::group::{Cut, Feed, Group, GroupMember, News};
+use crate::gtid::{GtidSet, Uuid};
+use crate::net::{Closer, DumpRequest};
+use crate::recovery::{Action, Input, Machine, Phase};
+use crate::transaction::Batch;
+use crate::{Error, ErrorKind, Limits, Result};
+
+/// How often progress is measured, and the queue looked at while catching up.
+const TICK: Duration = Duration::from_millis(20);
+/// The window over which rates are measured.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// What the group thread is asked to do.
+pub(super) enum Request {
+    Join(Feed),
+    Read,
+    Executed,
+}
+
+/// Answers the controller's requests one after another, so that a slow member of the group never
+/// keeps the controller from stopping.
+pub(super) fn run_group(group: &dyn Group, requests: &Inbox<Request>, facts: &Sender<Fact>) {
+    for request in requests {
+        let fact = match request {
+            Request::Join(feed) => group
+                .join(feed)
+                .map(|joined| Fact::Joined(Box::new(joined))),
+            Request::Read => group.read().map(Fact::Read),
+            Request::Executed => group.executed().map(Fact::GroupExecuted),
+        };
+        if facts.send(fact.unwrap_or_else(Fact::GroupFailed)).is_err() {
+            return;
+        }
+    }
+}
+
+pub(super) struct Controller {
+    pub(super) machine: Machine,
+    pub(super) group: Arc<dyn Group>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) status: Arc<Mutex<Status>>,
+    pub(super) facts: Inbox<Fact>,
+    pub(super) facts_sender: Sender<Fact>,
+    pub(super) news: Inbox<News>,
+    pub(super) requests: Sender<Request>,
+    /// Handed to the group when it is joined.
+    pub(super) feed: Option<Feed>,
+    pub(super) release: Sender<()>,
+    pub(super) fences: Sender<()>,
+    pub(super) work: Sender<Work>,
+    pub(super) recycled: Inbox<Batch>,
+    pub(super) limits: Limits,
+    /// How the recovery channel presents itself to donors.
+    pub(super) server_id: u32,
+    pub(super) uuid: Uuid,
+    /// The number of the latest connection to a donor. Attempts do not serve: one may connect twice.
+    pub(super) connection: u32,
+    pub(super) receiver: Option<(Closer, JoinHandle<()>)>,
+    pub(super) cut: GtidSet,
+    pub(super) window: Window,
+}
+
+/// Counters at the beginning of the present window, and what the last whole one held.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    began: Duration,
+    applied: u64,
+    feed_applied: u64,
+    last_applied: u64,
+    last_feed_applied: u64,
+}
+
+/// When dropped, the member has ended.
+pub(super) struct Ending(Arc<Shared>, Arc<Mutex<Status>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.1.lock().phase = Phase::Ended;
+        self.0.phase_changed.notify_all();
+    }
+}
+
+impl Controller {
+    /// Tells the end to those who wait for a phase, even if it is a panic.
+    pub(super) fn ending(&self) -> Ending {
+        Ending(Arc::clone(&self.shared), Arc::clone(&self.status))
+    }
+
+    /// Runs until recovery ends with an error or the owner stops it.
+    pub(super) fn run(mut self) -> Result<()> {
+        let result = loop {
+            if let Some(result) = self.perform() {
+                break result;
+            }
+            self.refresh();
+            if let Some(fact) = self.wait() {
+                self.take(fact);
+            }
+            while let Ok(fact) = self.facts.try_recv() {
+                self.take(fact);
+            }
+            while let Ok(news) = self.news.try_recv() {
+                self.take_news(news);
+            }
+            self.look_at_queue();
+            self.tell(Input::Tick);
+        };
+        self.stop_receiver();
+        self.group.leave();
+        self.refresh();
+        match &result {
+            Ok(()) => info!("stopped"),
+            Err(error) => error!("recovery has ended: {error}"),
+        }
+        self.shared.subscribers.close();
+        result
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.machine.handle(self.shared.now(), input);
+    }
+
+    fn wait(&self) -> Option<Fact> {
+        let due = self
+            .machine
+            .next_wakeup()
+            .map_or(TICK, |at| at.saturating_sub(self.shared.now()).min(TICK));
+        // The controller holds a sender itself, so that the channel never ends.
+        self.facts.recv_timeout(due).ok()
+    }
+
+    fn take(&mut self, fact: Fact) {
+        let input = match fact {
+            Fact::Joined(joined) => {
+                if let Cut::Gtids(set) = &joined.cut {
+                    self.cut = set.clone();
+                }
+                Input::Joined {
+                    view: joined.view,
+                    cut: joined.cut,
+                }
+            }
+            Fact::Read(view) => Input::View(view),
+            Fact::GroupExecuted(set) => Input::GroupExecuted(set),
+            Fact::GroupFailed(error) | Fact::Panicked(error) => Input::Failed(error),
+            Fact::Connected { attempt } => Input::Connected { attempt },
+            Fact::ReceiverFailed { attempt, error } => Input::DonorFailed { attempt, error },
+            Fact::ApplyFailed {
+                source: Source::Donor(_),
+                error,
+            } => Input::DonorFailed {
+                attempt: self.machine.attempts(),
+                error,
+            },
+            Fact::ApplyFailed {
+                source: Source::Feed,
+                error,
+            } => Input::Failed(error),
+            Fact::Fenced => Input::DonorStopped {
+                attempt: self.machine.attempts(),
+            },
+            Fact::Executed => {
+                // Cleared before the set is read, so that a later change is told again.
+                self.shared.executed_told.store(false, Release);
+                let executed = self.shared.executed.lock().clone();
+                Input::Executed(executed)
+            }
+            Fact::ViewChangeApplied(id) => Input::ViewChangeApplied(id),
+            Fact::Settings(settings) => return self.machine.set_settings(settings),
+            Fact::Stop => Input::Stop,
+        };
+        self.tell(input);
+    }
+
+    fn take_news(&mut self, news: News) {
+        match news {
+            News::View(view) => self.tell(Input::View(view)),
+            News::Unreachable(error) => {
+                if self.machine.phase() == Phase::CatchUp {
+                    self.tell(Input::Failed(error));
+                } else {
+                    warn!("{error}");
+                }
+            }
+        }
+    }
+
+    fn look_at_queue(&mut self) {
+        let now = self.shared.now();
+        let applied = self.shared.applied.load(Relaxed);
+        let feed_applied = self.shared.feed_applied.load(Relaxed);
+        let whole = now.saturating_sub(self.window.began) >= WINDOW;
+        if whole {
+            self.window = Window {
+                began: now,
+                last_applied: applied - self.window.applied,
+                last_feed_applied: feed_applied - self.window.feed_applied,
+                applied,
+                feed_applied,
+            };
+        }
+        let queued = self.queued();
+        if self.machine.phase() == Phase::CatchUp && (whole || queued == 0) {
+            let delivered = self.shared.delivered.lock().clone();
+            self.tell(Input::Queue {
+                queued,
+                applied_last_second: self.window.last_feed_applied,
+                delivered,
+            });
+        }
+    }
+
+    fn queued(&self) -> u64 {
+        // Applied is read first: a queue must not look shorter than it is.
+        let applied = self.shared.feed_applied.load(Relaxed);
+        self.shared
+            .feed_delivered
+            .load(Relaxed)
+            .saturating_sub(applied)
+    }
+
+    /// Does what the machine asks for; the result when it has ended.
+    fn perform(&mut self) -> Option<Result<()>> {
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::ReadOwn => {
+                    let executed = self.shared.executed.lock().clone();
+                    info!("executed so far: {} transactions", executed.count());
+                    self.tell(Input::Own(executed));
+                }
+                Action::Join => {
+                    if let Some(feed) = self.feed.take() {
+                        self.request(Request::Join(feed));
+                    }
+                }
+                Action::ReadGroup => self.request(Request::Read),
+                Action::Planned(plan) => {
+                    info!(
+                        "{} transactions are missing; method: {} ({})",
+                        plan.missing.count(),
+                        plan.method.name(),
+                        plan.reason
+                    );
+                    self.publish(Event::Planned(plan));
+                }
+                Action::Connect {
+                    attempt,
+                    of,
+                    donor,
+                    again,
+                } => {
+                    if let Err(error) = self.connect(attempt, of, donor, again) {
+                        self.tell(Input::Failed(error));
+                    }
+                }
+                Action::StopDonor { .. } => {
+                    self.shared.cancelled.store(self.connection, Release);
+                    self.stop_receiver();
+                    // A panicked applier is told as a fact of its own.
+                    let _ = self.fences.send(());
+                }
+                Action::Failover(record) => {
+                    if let Some(end) = &record.end {
+                        warn!(
+                            "donor {} failed in attempt {} after {} transactions ({}): {}",
+                            record.donor.address,
+                            record.number,
+                            record.applied,
+                            end.kind,
+                            end.message
+                        );
+                    }
+                    self.publish(Event::Failover(record));
+                }
+                Action::Sleep(time) => {
+                    info!("all donors were tried, sleeping {} s", time.as_secs());
+                    self.publish(Event::Sleep(time));
+                }
+                Action::StartCatchUp => {
+                    info!("phase 2: {} transactions are queued", self.queued());
+                    self.status.lock().donor = None;
+                    // The cache thread is gone only after a panic, which is told.
+                    let _ = self.release.send(());
+                    self.request(Request::Executed);
+                    self.publish(Event::CatchUp);
+                }
+                Action::DeclareOnline => self.declare_online(),
+                Action::End(result) => return Some(result),
+            }
+        }
+        None
+    }
+
+    fn request(&self, request: Request) {
+        // The group thread is gone only after a panic, which is told.
+        let _ = self.requests.send(request);
+    }
+
+    fn publish(&self, event: Event) {
+        self.shared.subscribers.publish(&event);
+    }
+
+    fn connect(&mut self, attempt: u32, of: u32, donor: GroupMember, again: bool) -> Result<()> {
+        let number = if again { "again, " } else { "" };
+        info!(
+            "asking donor {} ({}), {number}attempt {attempt} of {of}",
+            donor.address, donor.uuid
+        );
+        self.group.donor_chosen(&donor.uuid);
+        self.status.lock().donor = Some(donor.address.to_string());
+        if !again {
+            self.publish(Event::Donor {
+                attempt,
+                of,
+                donor: donor.clone(),
+            });
+        }
+        self.connection += 1;
+        let closer = Closer::new();
+        let receiver = Receiver {
+            attempt,
+            connection: self.connection,
+            options: self.group.donor_options(&donor),
+            request: DumpRequest::new(
+                self.server_id,
+                self.uuid,
+                self.shared.executed.lock().clone(),
+            ),
+            donor,
+            limits: self.limits.clone(),
+            shared: Arc::clone(&self.shared),
+            closer: closer.clone(),
+            work: self.work.clone(),
+            recycled: self.recycled.clone(),
+            facts: self.facts_sender.clone(),
+        };
+        let thread = spawn("rejoin-recv", &self.facts_sender, move || receiver.run())?;
+        self.receiver = Some((closer, thread));
+        Ok(())
+    }
+
+    fn stop_receiver(&mut self) {
+        if let Some((closer, thread)) = self.receiver.take() {
+            closer.close();
+            if thread.join().is_err() {
+                warn!("the receiver thread had panicked");
+            }
+        }
+    }
+
+    fn declare_online(&mut self) {
+        let gtid_executed = self.shared.executed.lock().clone();
+        let transactions = self.shared.applied.load(Relaxed);
+        let elapsed = self.shared.now();
+        info!(
+            "ONLINE after {:.1} s: {transactions} transactions applied, {} attempts",
+            elapsed.as_secs_f64(),
+            self.machine.attempts()
+        );
+        self.refresh();
+        self.publish(Event::Online {
+            gtid_executed,
+            transactions,
+            elapsed,
+            attempts: self.machine.attempts(),
+        });
+    }
+
+    /// Brings the published status up to date.
+    fn refresh(&mut self) {
+        let gtid_executed = self.shared.executed.lock().clone();
+        let missing = self.cut.subtract(&gtid_executed).count();
+        let queued = self.queued();
+        let rate = self.window.last_applied;
+        let eta = match missing + queued {
+            0 => Some(Duration::ZERO),
+            _ if rate == 0 => None,
+            rest => Some(Duration::from_secs(rest.div_ceil(rate))),
+        };
+        let mut status = self.status.lock();
+        // Ended is told when the result is there to be read.
+        if status.phase != self.machine.phase() && self.machine.phase() != Phase::Ended {
+            status.phase = self.machine.phase();
+            self.shared.phase_changed.notify_all();
+        }
+        status.attempts = self.machine.attempts();
+        if status.failed_attempts.len() < self.machine.attempt_records().count() {
+            status.failed_attempts = self.machine.attempt_records().cloned().collect();
+        }
+        status.gtid_executed = gtid_executed;
+        status.transactions = self.shared.applied.load(Relaxed);
+        status.received_bytes = self.shared.received_bytes.load(Relaxed);
+        status.missing = missing;
+        status.queued = queued;
+        status.rate = rate;
+        status.eta = eta;
+        status.elapsed = self.shared.now();
+    }
+}
+
+/// The channels between the threads are short: what waits in them is not applied yet and costs
+/// memory; a batch holds a thousand transactions.
+pub(super) fn work_channel() -> (Sender<Work>, Inbox<Work>) {
+    bounded(4)
+}
+
+/// The error of a member whose threads are gone without a result.
+pub(super) fn lost() -> Error {
+    Error::new(ErrorKind::Internal, "the controller thread has panicked")
+}

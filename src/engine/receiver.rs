@@ -1,0 +1,135 @@
+//! The receiver thread: one donor's stream in, batches of whole transactions out.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver as Pool, SendTimeoutError, Sender};
+use log::{debug, info};
+
+use super::shared::{BATCH_BYTES, BATCH_TRANSACTIONS, Fact, Shared, Source, Work};
+use crate::group::GroupMember;
+use crate::net::{BinlogStream, Closer, ConnectOptions, Connection, DumpRequest, Endpoint};
+use crate::transaction::{Assembler, Batch};
+use crate::{Error, ErrorKind, Limits, Result};
+
+/// How long a full applier is waited for before the receiver looks whether it is to stop.
+const OFFER: Duration = Duration::from_millis(50);
+
+pub(super) struct Receiver {
+    pub(super) attempt: u32,
+    pub(super) connection: u32,
+    pub(super) donor: GroupMember,
+    pub(super) options: ConnectOptions,
+    pub(super) request: DumpRequest,
+    pub(super) limits: Limits,
+    pub(super) shared: Arc<Shared>,
+    /// Stops this thread wherever it is.
+    pub(super) closer: Closer,
+    pub(super) work: Sender<Work>,
+    pub(super) recycled: Pool<Batch>,
+    pub(super) facts: Sender<Fact>,
+}
+
+impl Receiver {
+    pub(super) fn run(self) {
+        let attempt = self.attempt;
+        let result = self.connect().and_then(|stream| {
+            self.tell(Fact::Connected { attempt });
+            self.receive(stream)
+        });
+        if let Err(error) = result {
+            if self.closer.is_closed() {
+                debug!("receiver of attempt {attempt} stopped: {error}");
+            } else {
+                self.tell(Fact::ReceiverFailed { attempt, error });
+            }
+        }
+    }
+
+    /// Tries the donor's recovery endpoints in order; there is no falling back to other addresses.
+    fn connect(&self) -> Result<BinlogStream> {
+        let mut last = None;
+        for endpoint in &self.donor.recovery_endpoints {
+            match self.connect_to(endpoint) {
+                Ok(stream) => {
+                    info!(
+                        "connected to donor {endpoint} ({}), attempt {}",
+                        self.donor.uuid, self.attempt
+                    );
+                    return Ok(stream);
+                }
+                Err(error) => last = Some(error.at_donor(endpoint.to_string())),
+            }
+            if self.closer.is_closed() {
+                break;
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "member {} advertises no usable recovery endpoint",
+                    self.donor.address
+                ),
+            )
+            .remedy("set group_replication_advertise_recovery_endpoints there")
+        }))
+    }
+
+    fn connect_to(&self, endpoint: &Endpoint) -> Result<BinlogStream> {
+        let connection =
+            Connection::connect_with(endpoint, &self.options, &self.limits, &self.closer)?;
+        BinlogStream::open(connection, &self.request)
+    }
+
+    fn receive(&self, mut stream: BinlogStream) -> Result<()> {
+        let mut assembler = Assembler::new(self.limits.clone(), stream.initial_checksum());
+        loop {
+            let Some(event) = stream.next_event()? else {
+                return Err(Error::new(
+                    ErrorKind::Stopped,
+                    "the donor ended the stream: its dump thread was killed or it shut down",
+                )
+                .at_donor(self.donor.address.to_string()));
+            };
+            self.shared
+                .received_bytes
+                .fetch_add(event.len() as u64, Relaxed);
+            assembler
+                .push(event)
+                .map_err(|error| error.at_donor(self.donor.address.to_string()))?;
+            let ready = assembler.ready();
+            let full = ready.len() >= BATCH_TRANSACTIONS || assembler.byte_size() >= BATCH_BYTES;
+            if full || (!ready.is_empty() && !stream.has_buffered_event()) {
+                let empty = self.recycled.try_recv().unwrap_or_default();
+                if !self.pass_on(assembler.take(empty)) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// `false` when the receiver is to stop.
+    fn pass_on(&self, batch: Batch) -> bool {
+        let mut work = Work {
+            source: Source::Donor(self.connection),
+            batch,
+        };
+        loop {
+            if self.closer.is_closed() {
+                return false;
+            }
+            match self.work.send_timeout(work, OFFER) {
+                Ok(()) => return true,
+                Err(SendTimeoutError::Timeout(back)) => work = back,
+                Err(SendTimeoutError::Disconnected(_)) => return false,
+            }
+        }
+    }
+
+    fn tell(&self, fact: Fact) {
+        // A controller that is gone has stopped caring.
+        let _ = self.facts.send(fact);
+    }
+}

@@ -1,0 +1,37 @@
+//! A snapshot of how a member stands.
+
+use std::time::Duration;
+
+use crate::gtid::GtidSet;
+use crate::recovery::{AttemptRecord, Phase};
+
+/// How a member stands at one moment.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Status {
+    /// The phase of recovery.
+    pub phase: Phase,
+    /// The donor that is asked or serves, `host:port`.
+    pub donor: Option<String>,
+    /// Attempts made, over all donors.
+    pub attempts: u32,
+    /// The attempts that failed, oldest first, the latest 256.
+    pub failed_attempts: Vec<AttemptRecord>,
+    /// What the target has executed.
+    pub gtid_executed: GtidSet,
+    /// Transactions applied since the start, from any source.
+    pub transactions: u64,
+    /// Bytes of events received from donors since the start.
+    pub received_bytes: u64,
+    /// Transactions up to the cut that are not executed yet; 0 before the join.
+    pub missing: u64,
+    /// Transactions that the group has delivered and that are not applied yet.
+    pub queued: u64,
+    /// Transactions applied in the last second.
+    pub rate: u64,
+    /// Time until everything known to be missing is applied, at this rate; `None` while nothing
+    /// moves.
+    pub eta: Option<Duration>,
+    /// Time since the start.
+    pub elapsed: Duration,
+}

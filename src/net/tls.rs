@@ -1,0 +1,443 @@
+//! TLS over a socket, by rustls with ring; the only file that knows rustls.
+//!
+//! ```text
+//! socket -> raw (one large read) -> rustls (decrypts records) -> the caller's buffer
+//! ```
+//!
+//! rustls would read the socket 4 KiB at a time; it reads from `raw` instead.
+//!
+//! Which certificates pass is decided by `ssl-mode`. mysqld's own certificates have no
+//! subjectAltName, so a check of the name cannot succeed with them: VERIFY_CA checks the chain alone,
+//! VERIFY_IDENTITY chain and name, the weaker modes only that the peer holds the certificate's key.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore,
+    SignatureScheme,
+};
+
+use super::{ConnectOptions, SslMode};
+use crate::{Error, ErrorKind, Result};
+
+/// Bytes read from the socket at a time: many records of up to 16 KiB.
+const RAW_BYTES: usize = 256 << 10;
+
+/// An encrypted session; the socket stays the caller's.
+pub(super) struct TlsSession {
+    connection: ClientConnection,
+    raw: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl TlsSession {
+    /// Makes the handshake on `socket`. Timeouts are the socket's.
+    pub(super) fn handshake(
+        host: &str,
+        options: &ConnectOptions,
+        socket: &mut TcpStream,
+        mut before_read: impl FnMut(&TcpStream) -> Result<()>,
+    ) -> Result<Self, HandshakeError> {
+        let config = client_config(options).map_err(HandshakeError::Other)?;
+        let name = server_name(host, options.ssl_mode).map_err(HandshakeError::Other)?;
+        let connection =
+            ClientConnection::new(Arc::new(config), name).map_err(HandshakeError::Tls)?;
+        let mut session = Self {
+            connection,
+            raw: vec![0; RAW_BYTES].into_boxed_slice(),
+            start: 0,
+            end: 0,
+        };
+        while session.connection.is_handshaking() {
+            session.flush(socket).map_err(HandshakeError::Io)?;
+            if !session.connection.is_handshaking() {
+                break;
+            }
+            before_read(socket).map_err(HandshakeError::Other)?;
+            if session.start == session.end
+                && session.fill(socket).map_err(HandshakeError::Io)? == 0
+            {
+                let closed = io::Error::from(io::ErrorKind::UnexpectedEof);
+                return Err(HandshakeError::Io(closed));
+            }
+            if let Err(error) = session.decrypt() {
+                // The peer is owed an alert that says why; it may be gone already.
+                let _ = session.flush(socket);
+                return Err(HandshakeError::Tls(error));
+            }
+        }
+        session.flush(socket).map_err(HandshakeError::Io)?;
+        Ok(session)
+    }
+
+    /// Reads at least one decrypted byte, and as many as have arrived; 0 is the end of the stream.
+    pub(super) fn read(&mut self, socket: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
+        let mut count = 0;
+        loop {
+            match self
+                .connection
+                .reader()
+                .read(into.get_mut(count..).unwrap_or_default())
+            {
+                Ok(0) => return Ok(count),
+                Ok(more) => count += more,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            if count == into.len() {
+                return Ok(count);
+            }
+            if self.start == self.end {
+                if count > 0 {
+                    return Ok(count);
+                }
+                if self.fill(socket)? == 0 {
+                    return Ok(0);
+                }
+            }
+            if let Err(error) = self.decrypt() {
+                let _ = self.flush(socket);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+            // Answers of TLS itself, as to a key update.
+            self.flush(socket)?;
+        }
+    }
+
+    /// Encrypts and sends all of `bytes`.
+    pub(super) fn write_all(&mut self, socket: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            // Takes in no more than its buffer holds, until that is flushed.
+            let count = self.connection.writer().write(bytes)?;
+            bytes = bytes.get(count..).unwrap_or_default();
+            self.flush(socket)?;
+        }
+        Ok(())
+    }
+
+    /// Version and cipher suite, for the log.
+    pub(super) fn description(&self) -> String {
+        let version = self.connection.protocol_version().map(|v| v.as_str());
+        let suite = self.connection.negotiated_cipher_suite();
+        let suite = suite.and_then(|suite| suite.suite().as_str());
+        format!(
+            "{} {}",
+            version.flatten().unwrap_or("TLS"),
+            suite.unwrap_or("")
+        )
+    }
+
+    fn fill(&mut self, socket: &mut TcpStream) -> io::Result<usize> {
+        self.start = 0;
+        self.end = 0;
+        self.end = socket.read(&mut self.raw)?;
+        Ok(self.end)
+    }
+
+    fn decrypt(&mut self) -> Result<(), rustls::Error> {
+        let mut raw = self.raw.get(self.start..self.end).unwrap_or_default();
+        let before = raw.len();
+        let read = self.connection.read_tls(&mut raw);
+        self.start += before - raw.len();
+        // Reading from memory fails only where rustls holds too much plaintext, which is taken out
+        // after each call.
+        read.map_err(|error| rustls::Error::General(error.to_string()))?;
+        self.connection.process_new_packets()?;
+        Ok(())
+    }
+
+    fn flush(&mut self, socket: &mut TcpStream) -> io::Result<()> {
+        while self.connection.wants_write() {
+            self.connection.write_tls(socket)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TlsSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsSession").finish_non_exhaustive()
+    }
+}
+
+/// Why a handshake failed.
+#[derive(Debug)]
+pub(super) enum HandshakeError {
+    Io(io::Error),
+    Tls(rustls::Error),
+    Other(Error),
+}
+
+impl HandshakeError {
+    /// The error for people, where it is not the socket's.
+    pub(super) fn into_error(self, from_io: impl FnOnce(io::Error) -> Error) -> Error {
+        match self {
+            Self::Io(error) => from_io(error),
+            Self::Other(error) => error,
+            Self::Tls(error) => {
+                let (why, remedy) = explain(&error);
+                Error::new(ErrorKind::Tls, format!("TLS handshake failed: {why}"))
+                    .remedy(remedy)
+                    .caused_by(error)
+            }
+        }
+    }
+}
+
+fn explain(error: &rustls::Error) -> (String, &'static str) {
+    match error {
+        rustls::Error::InvalidCertificate(reason) => match reason {
+            CertificateError::UnknownIssuer => (
+                "the server's certificate is not signed by ssl-ca".to_owned(),
+                "give the ca.pem of the server's data directory, or the CA that signed its ssl_cert, \
+                 as ssl-ca",
+            ),
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                (
+                    "the server's certificate does not name the host in subjectAltName".to_owned(),
+                    "use ssl-mode=VERIFY_CA (mysqld's own certificates name no host), or give the server \
+                 a certificate with its name",
+                )
+            }
+            other => (
+                format!("the server's certificate is not acceptable: {other}"),
+                "renew the server's certificate",
+            ),
+        },
+        rustls::Error::AlertReceived(alert) => (
+            format!("the server refused with the alert {alert:?}"),
+            "check tls_version and ssl_cipher of the server: TLS 1.2 or 1.3 is needed; and ssl-cert, \
+             where the server asks for one",
+        ),
+        other => (
+            other.to_string(),
+            "check that no proxy stands between, and tls_version of the server",
+        ),
+    }
+}
+
+/// Certificates made for no name are checked for none, so any name will do where it is not compared.
+fn server_name(host: &str, mode: SslMode) -> Result<ServerName<'static>> {
+    match ServerName::try_from(host.to_owned()) {
+        Ok(name) => Ok(name),
+        Err(error) if mode == SslMode::VerifyIdentity => Err(Error::new(
+            ErrorKind::Configuration,
+            format!("host '{host}' cannot be in a certificate"),
+        )
+        .remedy("use ssl-mode=VERIFY_CA")
+        .caused_by(error)),
+        Err(_) => Ok(ServerName::from(std::net::IpAddr::from([0, 0, 0, 0]))),
+    }
+}
+
+fn client_config(options: &ConnectOptions) -> Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let unusable = |what: &str, error: rustls::Error| {
+        Error::new(
+            ErrorKind::Configuration,
+            format!("{what} cannot be used: {error}"),
+        )
+        .remedy("check the PEM files")
+    };
+    let verifier = verifier(options, &provider)?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable("TLS", error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match (&options.ssl_cert, &options.ssl_key) {
+        (None, None) => builder.with_no_client_auth(),
+        (Some(cert), Some(key)) => {
+            let key = PrivateKeyDer::from_pem_file(key)
+                .map_err(|error| unreadable("ssl-key", key, &error.to_string()))?;
+            builder
+                .with_client_auth_cert(certificates("ssl-cert", cert)?, key)
+                .map_err(|error| unusable("ssl-cert with ssl-key", error))?
+        }
+        _ => {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                "ssl-cert and ssl-key are needed together",
+            ));
+        }
+    };
+    // As MySQL's clients, which name the server only with --tls-sni-servername.
+    config.enable_sni = false;
+    Ok(config)
+}
+
+fn verifier(
+    options: &ConnectOptions,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>> {
+    let (VerifyMode::Chain | VerifyMode::ChainAndName) = VerifyMode::of(options.ssl_mode) else {
+        return Ok(Arc::new(AnyCertificate(Arc::clone(provider))));
+    };
+    let Some(path) = &options.ssl_ca else {
+        return Err(Error::new(
+            ErrorKind::Configuration,
+            format!("ssl-mode={} needs ssl-ca", options.ssl_mode),
+        )
+        .remedy("give the ca.pem of the server's data directory as ssl-ca"));
+    };
+    let mut roots = RootCertStore::empty();
+    let given = certificates("ssl-ca", path)?;
+    let (usable, _) = roots.add_parsable_certificates(given);
+    if usable == 0 {
+        return Err(unreadable("ssl-ca", path, "it holds no usable certificate"));
+    }
+    let roots = Arc::new(roots);
+    if options.ssl_mode == SslMode::VerifyCa {
+        return Ok(Arc::new(ChainOnly {
+            roots,
+            provider: Arc::clone(provider),
+        }));
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
+        .build()
+        .map_err(|error| unreadable("ssl-ca", path, &error.to_string()))?;
+    Ok(verifier)
+}
+
+enum VerifyMode {
+    Nothing,
+    Chain,
+    ChainAndName,
+}
+
+impl VerifyMode {
+    fn of(mode: SslMode) -> Self {
+        match mode {
+            SslMode::Disabled | SslMode::Preferred | SslMode::Required => Self::Nothing,
+            SslMode::VerifyCa => Self::Chain,
+            SslMode::VerifyIdentity => Self::ChainAndName,
+        }
+    }
+}
+
+fn certificates(option: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| unreadable(option, path, &error.to_string()))
+}
+
+fn unreadable(option: &str, path: &Path, why: &str) -> Error {
+    Error::new(
+        ErrorKind::Configuration,
+        format!("{option} {} cannot be read: {why}", path.display()),
+    )
+    .remedy("check the path, and that the file is PEM")
+}
+
+/// PREFERRED and REQUIRED: any certificate whose key the peer proves to hold.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+/// VERIFY_CA: a certificate that a known authority signed, for whatever name.
+#[derive(Debug)]
+struct ChainOnly {
+    roots: Arc<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl ServerCertVerifier for ChainOnly {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        verify_server_cert_signed_by_trust_anchor(
+            &ParsedCertificate::try_from(end_entity)?,
+            &self.roots,
+            intermediates,
+            now,
+            self.provider.signature_verification_algorithms.all,
+        )?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
