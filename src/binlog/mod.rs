@@ -14,6 +14,7 @@ mod checksum;
 mod column;
 mod commit;
 mod control;
+mod event;
 mod event_type;
 mod format;
 mod group;
@@ -24,6 +25,7 @@ mod payload;
 mod query;
 mod reader;
 mod rows;
+mod statement;
 mod table_map;
 mod value;
 mod varlen;
@@ -32,6 +34,8 @@ pub use checksum::ChecksumAlgorithm;
 pub use column::{Column, ColumnKind};
 pub use commit::{XaPrepareEvent, XidEvent};
 pub use control::{HeartbeatEvent, IncidentEvent, PreviousGtidsEvent, RotateEvent};
+pub use event::Event;
+pub(crate) use event::not_understood;
 pub use event_type::EventType;
 pub use format::FormatDescription;
 pub(crate) use format::verify;
@@ -42,5 +46,9 @@ pub use json::{JsonContainer, JsonDocument, JsonValue};
 pub use payload::{PayloadCompression, PayloadDecoder, TransactionPayload};
 pub use query::{QueryEvent, StatusVariable};
 pub use rows::{Cell, ExtraRowInfo, ImageKind, RowImage, Rows, RowsEvent, RowsKind};
+pub use statement::{
+    DeleteFileEvent, ExecuteLoadQueryEvent, FileBlockEvent, IntvarEvent, RandEvent, RowsQueryEvent,
+    UserVarEvent, UserVarValue,
+};
 pub use table_map::TableMap;
 pub use value::{Date, DateTime, Decimal, TextStyle, Time, Timestamp, Value, write_escaped};
