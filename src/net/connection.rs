@@ -14,6 +14,10 @@ use crate::{Error, ErrorKind, Limits, Result};
 /// Receive buffer of a session that asks small questions.
 const QUERY_BUFFER_BYTES: usize = 16 << 10;
 
+/// Largest packet of a login, from a server that has not accepted us yet. Greetings, keys and
+/// refusals take less than 2 KiB.
+const LOGIN_PACKET_BYTES: usize = 64 << 10;
+
 /// Characters of a statement that an error shows.
 const SHOWN_STATEMENT: usize = 100;
 
@@ -81,7 +85,10 @@ impl Connection {
         let mut connection = Self {
             endpoint: endpoint.clone(),
             transport,
-            reader: PacketReader::new(QUERY_BUFFER_BYTES, limits.packet_bytes),
+            reader: PacketReader::new(
+                QUERY_BUFFER_BYTES,
+                limits.packet_bytes.min(LOGIN_PACKET_BYTES),
+            ),
             server: ServerInfo::default(),
             limits: limits.clone(),
             read_timeout: options.read_timeout,
@@ -89,6 +96,7 @@ impl Connection {
         };
         connection.log_in(login, options)?;
         connection.transport.end_of_login(options.read_timeout)?;
+        connection.reader.set_limit(limits.packet_bytes);
         connection.idle = true;
         log::debug!(
             "connected to {endpoint}: version {}, connection {}, {}",
