@@ -225,6 +225,14 @@ impl FormatDescription {
         self
     }
 
+    /// Sets what stands behind each event.
+    #[must_use]
+    pub fn with_checksum(mut self, checksum: ChecksumAlgorithm) -> Self {
+        self.checksum = checksum;
+        self.checksum_number = checksum.number();
+        self
+    }
+
     /// Lengths of the fixed parts by type - 1. The one of Transaction_payload is wrong in files of
     /// real servers.
     pub fn post_header_lengths(&self) -> &[u8] {
