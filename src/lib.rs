@@ -1,19 +1,44 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # The house
+//!
+//! A module uses only floors below its own.
+//!
+//! | floor | module | is |
+//! |---|---|---|
+//! | 1 | [`gtid`], [`error`], [`limits`] | GTIDs and their sets; one error type, told apart by who is at fault; a bound on everything |
+//! | 2 | [`binlog`] | bytes to events and back: headers, checksums, every event, rows and column types |
+//! | 2 | [`wire`] | the MySQL protocol without I/O: packets, login, commands, result sets |
+//! | 3 | [`transaction`] | events to whole transactions, and the batches that travel between threads |
+//! | 3 | [`net`] | the only sockets: connections, TLS, a donor's event stream |
+//! | 3 | [`journal`] | durable segment files of transactions in binary log format |
+//! | 4 | [`group`] | members, views, the feed of the group's transactions |
+//! | 4 | [`target`] | where transactions are applied; `target::store` is the embedded default |
+//! | 5 | [`recovery`] | the heart: a pure state machine from facts and the time to actions |
+//! | 6 | [`engine`] | the threads that do what the machine says, and the handle of a member |
+//! | 7 | `cli` | the command line |
+//!
+//! ```text
+//! donor socket -> net -> wire (packets) -> binlog (events) -> transaction (Assembler) =batches=> engine's applier -> target
+//! group feed   -> engine's cache (held until phase 1 is over)                        =batches=> engine's applier
+//! recovery::Machine: facts from all of them in -> actions out (ask this donor, sleep, start phase 2, declare ONLINE, give up)
+//! ```
 
 pub mod error;
 pub mod gtid;
 pub mod limits;
 
 pub mod binlog;
-pub mod net;
-pub mod transaction;
 pub mod wire;
 
 pub mod journal;
+pub mod net;
+pub mod transaction;
 
 pub mod group;
-pub mod recovery;
 pub mod target;
+
+pub mod recovery;
 
 pub mod engine;
 
@@ -22,3 +47,12 @@ pub mod cli;
 
 pub use error::{Error, ErrorKind, Fault, Result};
 pub use limits::Limits;
+
+// Shared with the tests in `tests/`, which name the crate from outside.
+#[cfg(test)]
+extern crate self as rejoin;
+
+#[cfg(test)]
+#[allow(dead_code, unreachable_pub)]
+#[path = "../tests/support/sample.rs"]
+pub(crate) mod sample;

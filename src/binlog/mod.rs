@@ -14,29 +14,43 @@ mod checksum;
 mod column;
 mod commit;
 mod control;
+mod event;
 mod event_type;
+mod file;
 mod format;
 mod group;
 mod gtid_event;
 mod header;
+mod json;
 mod payload;
 mod query;
 mod reader;
 mod rows;
+mod statement;
 mod table_map;
+mod value;
 mod varlen;
 
 pub use checksum::ChecksumAlgorithm;
 pub use column::{Column, ColumnKind};
 pub use commit::{XaPrepareEvent, XidEvent};
 pub use control::{HeartbeatEvent, IncidentEvent, PreviousGtidsEvent, RotateEvent};
+pub use event::Event;
+pub(crate) use event::not_understood;
 pub use event_type::EventType;
+pub use file::{LogEvent, LogReader, MAGIC, Tail};
 pub use format::FormatDescription;
 pub(crate) use format::verify;
 pub use group::{TransactionContextEvent, ViewChangeEvent};
 pub use gtid_event::{GtidEvent, UNDEFINED_SERVER_VERSION};
 pub use header::EventHeader;
+pub use json::{JsonContainer, JsonDocument, JsonValue};
 pub use payload::{PayloadCompression, PayloadDecoder, TransactionPayload};
 pub use query::{QueryEvent, StatusVariable};
 pub use rows::{Cell, ExtraRowInfo, ImageKind, RowImage, Rows, RowsEvent, RowsKind};
+pub use statement::{
+    DeleteFileEvent, ExecuteLoadQueryEvent, FileBlockEvent, IntvarEvent, RandEvent, RowsQueryEvent,
+    UserVarEvent, UserVarValue,
+};
 pub use table_map::TableMap;
+pub use value::{Date, DateTime, Decimal, TextStyle, Time, Timestamp, Value, write_escaped};

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver as Inbox, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver as Inbox, Sender, bounded};
 use log::{error, info, warn};
 use parking_lot::Mutex;
 
@@ -85,7 +85,22 @@ pub(super) struct Window {
     last_feed_applied: u64,
 }
 
+/// When dropped, the member has ended.
+pub(super) struct Ending(Arc<Shared>, Arc<Mutex<Status>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.1.lock().phase = Phase::Ended;
+        self.0.phase_changed.notify_all();
+    }
+}
+
 impl Controller {
+    /// Tells the end to those who wait for a phase, even if it is a panic.
+    pub(super) fn ending(&self) -> Ending {
+        Ending(Arc::clone(&self.shared), Arc::clone(&self.status))
+    }
+
     /// Runs until recovery ends with an error or the owner stops it.
     pub(super) fn run(mut self) -> Result<()> {
         let result = loop {
@@ -125,11 +140,8 @@ impl Controller {
             .machine
             .next_wakeup()
             .map_or(TICK, |at| at.saturating_sub(self.shared.now()).min(TICK));
-        match self.facts.recv_timeout(due) {
-            Ok(fact) => Some(fact),
-            // The controller holds a sender itself, so that the channel never ends.
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        // The controller holds a sender itself, so that the channel never ends.
+        self.facts.recv_timeout(due).ok()
     }
 
     fn take(&mut self, fact: Fact) {
@@ -381,7 +393,11 @@ impl Controller {
             rest => Some(Duration::from_secs(rest.div_ceil(rate))),
         };
         let mut status = self.status.lock();
-        status.phase = self.machine.phase();
+        // Ended is told when the result is there to be read.
+        if status.phase != self.machine.phase() && self.machine.phase() != Phase::Ended {
+            status.phase = self.machine.phase();
+            self.shared.phase_changed.notify_all();
+        }
         status.attempts = self.machine.attempts();
         if status.failed_attempts.len() < self.machine.attempt_records().count() {
             status.failed_attempts = self.machine.attempt_records().cloned().collect();

@@ -21,7 +21,7 @@ mod status;
 
 use std::fmt;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded, unbounded};
@@ -216,6 +216,7 @@ impl MemberBuilder {
             })?,
             // The controller last: when it ends, its ends of the channels end the others.
             shared::spawn("rejoin-ctl", &facts_sender, move || {
+                let _ending = controller.ending();
                 *slot.lock() = Some(controller.run());
             })?,
         ];
@@ -312,23 +313,30 @@ impl Member {
     /// has ended before (the whole error is what [`join`](Member::join) returns).
     pub fn wait_online(&self, timeout: Duration) -> Result<()> {
         let deadline = Instant::now() + timeout;
+        let mut status = self.status.lock();
         loop {
-            if self.status.lock().phase == Phase::Online {
-                return Ok(());
+            let phase = status.phase;
+            match phase {
+                Phase::Online => return Ok(()),
+                Phase::Ended => {
+                    return Err(match &*self.result.lock() {
+                        Some(Err(error)) => Error::new(error.kind(), error.to_string()),
+                        _ => Error::new(ErrorKind::Interrupted, "stopped before it was ONLINE"),
+                    });
+                }
+                _ if self
+                    .shared
+                    .phase_changed
+                    .wait_until(&mut status, deadline)
+                    .timed_out() =>
+                {
+                    return Err(Error::new(
+                        ErrorKind::TimedOut,
+                        format!("not ONLINE after {} s", timeout.as_secs()),
+                    ));
+                }
+                _ => {}
             }
-            if self.is_ended() {
-                return Err(match &*self.result.lock() {
-                    Some(Err(error)) => Error::new(error.kind(), error.to_string()),
-                    _ => Error::new(ErrorKind::Interrupted, "stopped before it was ONLINE"),
-                });
-            }
-            if Instant::now() >= deadline {
-                return Err(Error::new(
-                    ErrorKind::TimedOut,
-                    format!("not ONLINE after {} s", timeout.as_secs()),
-                ));
-            }
-            thread::sleep(Duration::from_millis(10));
         }
     }
 

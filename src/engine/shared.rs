@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::event::Subscribers;
 use crate::group::{Joined, View};
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     /// Batches of connections to donors up to this one are dropped unapplied.
     pub(super) cancelled: AtomicU32,
     pub(super) subscribers: Subscribers,
+    /// Waited on with the lock of the member's status.
+    pub(super) phase_changed: Condvar,
 }
 
 impl Shared {
@@ -58,6 +60,7 @@ impl Shared {
             received_bytes: AtomicU64::new(0),
             cancelled: AtomicU32::new(0),
             subscribers,
+            phase_changed: Condvar::new(),
         }
     }
 

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! A donor reports nearly every reason to end a dump as error 1236, told apart by text only. The
-//! texts are those of the server's English messages; a donor with another `lc_messages` gets the
-//! general kind, which is why the purged check is also made by GTID set before the dump.
+//! texts are those of the server's English messages, which the stream asks for; in another
+//! `lc_messages` they give the general kind.
 
 use std::borrow::Cow;
 
@@ -18,6 +18,11 @@ pub const ERR_HEADER: u8 = 0xff;
 
 /// ER_SOURCE_FATAL_ERROR_READING_BINLOG: everything that ends a dump.
 pub const ER_SOURCE_FATAL_ERROR_READING_BINLOG: u16 = 1236;
+
+const ER_ACCESS_DENIED_ERROR: u16 = 1045;
+
+const GRANT: &str = "grant the user what is missing: REPLICATION SLAVE for the binary log, SELECT on \
+                     performance_schema for the members";
 
 /// An ERR packet, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,9 +71,21 @@ impl<'a> ServerError<'a> {
         self.verdict().0
     }
 
-    /// The error for people; `action` is what was refused ("the login", "SELECT 1", ...).
+    /// The error for people, for a refused connection or login, which `action` names.
+    pub fn into_login_error(self, action: &str) -> Error {
+        self.error(action, self.verdict())
+    }
+
+    /// The error for people, for a refused command; `action` names it ("SELECT 1", ...).
     pub fn into_error(self, action: &str) -> Error {
-        let (kind, remedy) = self.verdict();
+        match self.code {
+            // COM_REGISTER_REPLICA without REPLICATION SLAVE has the text of a refused login.
+            ER_ACCESS_DENIED_ERROR => self.error(action, (ErrorKind::Privilege, GRANT)),
+            _ => self.error(action, self.verdict()),
+        }
+    }
+
+    fn error(&self, action: &str, (kind, remedy): (ErrorKind, &str)) -> Error {
         let state = match self.sqlstate {
             Some(state) => format!(", SQLSTATE {}", String::from_utf8_lossy(state)),
             None => String::new(),
@@ -94,7 +111,7 @@ impl<'a> ServerError<'a> {
         match self.code {
             ER_SOURCE_FATAL_ERROR_READING_BINLOG => self.dump_verdict(),
             // Access denied, with and without a password; by the account's state; by plugin.
-            1045 | 1698 | 3118 | 3955 => (
+            ER_ACCESS_DENIED_ERROR | 1698 | 3118 | 3955 => (
                 Authentication,
                 "check user and password, and that the account exists for the host we connect from",
             ),
@@ -115,11 +132,7 @@ impl<'a> ServerError<'a> {
                 "the account's password has expired: set a new one with ALTER USER",
             ),
             3159 => (Tls, "use ssl-mode=REQUIRED or stronger"),
-            1227 | 1044 | 1142 | 1143 | 1370 => (
-                Privilege,
-                "grant the recovery user what the message names (REPLICATION SLAVE for the dump, \
-                 SELECT on performance_schema for the members)",
-            ),
+            1227 | 1044 | 1142 | 1143 | 1370 => (Privilege, GRANT),
             1040 | 1203 | 1226 => (
                 Network,
                 "raise max_connections or the account's limits on the donor, or wait",
@@ -255,7 +268,9 @@ mod tests {
     #[test]
     fn the_message_has_text_code_state_and_remedy() {
         let packet = packet(1045, "Access denied for user 'r'@'h' (using password: YES)");
-        let error = ServerError::parse(&packet).unwrap().into_error("the login");
+        let error = ServerError::parse(&packet)
+            .unwrap()
+            .into_login_error("the login");
         assert_eq!(error.kind(), ErrorKind::Authentication);
         assert_eq!(
             error.message(),
@@ -263,6 +278,8 @@ mod tests {
              (error 1045, SQLSTATE HY000)"
         );
         assert!(error.remedy_text().unwrap().contains("password"));
+        let error = ServerError::parse(&packet).unwrap().into_error("SELECT 1");
+        assert_eq!(error.kind(), ErrorKind::Privilege);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo test --test servers [FILTER]                 the tests (see `tests/support`)
+//! cargo test --test servers -- --demo                the main job as a story (tests/demo)
 //! cargo test --test servers -- --hold [N] [CONTENT]  a group to play with (tests/mysql/group)
 //! ```
 #![allow(
@@ -15,16 +16,35 @@
 mod support;
 
 mod bed;
+mod channel;
+mod connection;
+mod demo;
+mod failures;
 mod hold;
 mod member;
+mod recover;
+mod speed;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if arguments
-        .get(1)
-        .is_some_and(|argument| argument == "--hold")
-    {
-        return hold::run(arguments.get(2), arguments.get(3));
+    match arguments.get(1).map(String::as_str) {
+        Some("--demo") => return demo::run(),
+        Some("--hold") => return hold::run(arguments.get(2), arguments.get(3)),
+        _ => {}
     }
-    support::run(&[bed::SCENARIOS, member::SCENARIOS].concat());
+    // Those that share a group stand together.
+    let scenarios = [
+        connection::SCENARIOS,
+        speed::SCENARIOS,
+        failures::SCENARIOS,
+        bed::SCENARIOS,
+        channel::SCENARIOS,
+        member::SCENARIOS,
+        recover::SCENARIOS,
+    ]
+    .concat();
+    support::run(&scenarios, || {
+        failures::stop_bed();
+        support::group::stop_shared();
+    });
 }

@@ -28,6 +28,10 @@ pub const SCENARIOS: &[Scenario] = &[
         "member::conflicting_data_is_tried_with_every_donor",
         conflicting_data_is_tried_with_every_donor,
     ),
+    (
+        "member::its_feed_outlives_every_member_in_turn",
+        its_feed_outlives_every_member_in_turn,
+    ),
     ("member::stops_at_once", stops_at_once),
 ];
 
@@ -99,18 +103,52 @@ fn follows_a_group_that_is_written_to() {
         std::thread::yield_now();
     }
     writer.stop();
-    let executed: GtidSet = group.settle().parse().expect("a GTID set");
-    let mut patience = 300;
-    while account.lock().executed != executed {
-        patience -= 1;
-        assert!(patience > 0, "{:?} {executed}", account.lock().executed);
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    wait_for(&account, &group.settle());
     assert!(account.lock().transactions > before);
     assert_eq!(member.status().phase, Phase::Online);
     member.stop();
     member.join().expect("stopping is no error");
+}
+
+/// Waits until exactly this is in the account.
+fn wait_for(account: &Mutex<Account>, executed: &str) {
+    let executed: GtidSet = executed.parse().expect("a GTID set");
+    let mut patience = 600;
+    while account.lock().executed != executed {
+        patience -= 1;
+        assert!(patience > 0, "{} {executed}", account.lock().executed);
+        std::thread::sleep(Duration::from_millis(100));
+    }
     assert_eq!(account.lock().transactions, executed.count());
+}
+
+fn its_feed_outlives_every_member_in_turn() {
+    let group = group::shared();
+    let account = Arc::default();
+    let seeds = MySqlGroup::connect(&group.url()).expect("the group answers");
+    let member = Member::builder(seeds, Ledger::new(&account))
+        .start()
+        .expect("the member starts");
+    member
+        .wait_online(Duration::from_secs(300))
+        .expect("the member is ONLINE");
+    let writer = Writer::start(&group);
+    for victim in group.members() {
+        victim.kill();
+        group.wait_primary();
+        let before = account.lock().transactions;
+        let mut patience = 600;
+        while account.lock().transactions < before + 200 {
+            patience -= 1;
+            assert!(patience > 0, "nothing comes after {} died", victim.port);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        group.heal();
+    }
+    writer.stop();
+    wait_for(&account, &group.settle());
+    member.stop();
+    member.join().expect("stopping is no error");
 }
 
 fn goes_to_another_donor_when_its_donor_is_killed() {

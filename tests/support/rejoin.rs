@@ -213,6 +213,14 @@ impl Running {
         }
     }
 
+    /// SIGINT, as Ctrl-C sends it.
+    pub fn interrupt(&self) {
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -INT {}", self.child.id())])
+            .status();
+        assert!(sent.expect("sh is there").success());
+    }
+
     /// SIGKILL after `delay`, unless it ends by itself before.
     pub fn kill_after(mut self, delay: Duration) -> Outcome {
         let end = Instant::now() + delay;

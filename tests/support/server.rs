@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -272,6 +272,21 @@ impl Server {
         }
     }
 
+    /// A client that stays connected, for questions that cannot wait for a connection each time.
+    pub fn session(&self) -> Session {
+        let mut child = self
+            .client(&["-BN", "--unbuffered"])
+            .spawn()
+            .expect("the mysql client starts");
+        let questions = child.stdin.take().expect("it is piped");
+        let answers = BufReader::new(child.stdout.take().expect("it is piped"));
+        Session {
+            child,
+            questions,
+            answers,
+        }
+    }
+
     /// A `mysql` client as root with piped input and output.
     pub fn client(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(prefix::program("mysql"));
@@ -328,6 +343,36 @@ impl Server {
         let log = self.error_log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+}
+
+/// A client that stays connected as root.
+#[derive(Debug)]
+pub struct Session {
+    child: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Session {
+    /// Asks a question whose answer is one row of one number.
+    pub fn number(&mut self, question: &str) -> u64 {
+        writeln!(self.questions, "{question};").expect("the client reads");
+        let mut answer = String::new();
+        self.answers
+            .read_line(&mut answer)
+            .expect("the client answers");
+        answer
+            .trim()
+            .parse()
+            .unwrap_or_else(|_| panic!("{question}: {answer:?}"))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

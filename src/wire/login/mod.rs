@@ -176,7 +176,7 @@ impl AwaitGreeting {
     /// offered.
     pub fn handle(self, packet: &[u8]) -> Result<Greeted> {
         if packet.first() == Some(&ERR_HEADER) {
-            return Err(ServerError::parse(packet)?.into_error("the connection"));
+            return Err(ServerError::parse(packet)?.into_login_error("the connection"));
         }
         let greeting = parse_greeting(packet)?;
         let server = server_info(&greeting)?;

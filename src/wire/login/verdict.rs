@@ -103,7 +103,9 @@ impl AwaitVerdict {
     pub fn handle(mut self, packet: &[u8]) -> Result<Verdict> {
         match packet.split_first() {
             Some((&OK_HEADER, _)) => Ok(Verdict::Accepted(self.server)),
-            Some((&ERR_HEADER, _)) => Err(ServerError::parse(packet)?.into_error("the login")),
+            Some((&ERR_HEADER, _)) => {
+                Err(ServerError::parse(packet)?.into_login_error("the login"))
+            }
             Some((&AUTH_MORE_DATA, data)) => {
                 self.check_more_data(data)?;
                 let answer = self.answer(data)?;

@@ -1,0 +1,220 @@
+//! Column values: from the bytes in a row to typed values, and to the text that MySQL prints.
+
+mod decimal;
+mod float;
+mod temporal;
+mod text;
+
+pub use decimal::Decimal;
+pub(crate) use float::write_double;
+pub use temporal::{Date, DateTime, Time, Timestamp};
+pub use text::{TextStyle, write_escaped};
+
+use super::{Column, ColumnKind, JsonDocument};
+use crate::{Error, ErrorKind, Result};
+
+/// A value of a column. Bytes are borrowed from the row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Value<'a> {
+    /// NULL.
+    Null,
+    /// An integer that may be below zero; also every integer of a source before 8.0.1, which does
+    /// not say whether its columns are UNSIGNED.
+    Int(i64),
+    /// An UNSIGNED integer.
+    UnsignedInt(u64),
+    /// FLOAT.
+    Float(f32),
+    /// DOUBLE.
+    Double(f64),
+    /// DECIMAL.
+    Decimal(Decimal<'a>),
+    /// BIT: big-endian, as many whole bytes as it takes.
+    Bit(&'a [u8]),
+    /// YEAR; 0 for `0000`.
+    Year(u16),
+    /// DATE.
+    Date(Date),
+    /// TIME.
+    Time(Time),
+    /// DATETIME.
+    DateTime(DateTime),
+    /// TIMESTAMP.
+    Timestamp(Timestamp),
+    /// CHAR, VARCHAR, TEXT in the column's character set, VARBINARY, BLOB.
+    Bytes(&'a [u8]),
+    /// BINARY: zero bytes belong behind `bytes` up to `length`, the log leaves them out.
+    Binary {
+        /// The bytes in the log.
+        bytes: &'a [u8],
+        /// The length of the column.
+        length: u16,
+    },
+    /// ENUM: the member's number, from 1; 0 for the empty string of an invalid value.
+    Enum(u16),
+    /// SET: bit n for member n + 1.
+    Set(u64),
+    /// JSON.
+    Json(JsonDocument<'a>),
+    /// GEOMETRY: a little-endian SRID, then WKB.
+    Geometry(&'a [u8]),
+    /// VECTOR: little-endian 32-bit floats.
+    Vector(&'a [u8]),
+}
+
+/// The collation of binary strings.
+const BINARY_COLLATION: u16 = 63;
+
+impl Column {
+    /// The value at the front of `bytes`, which begin with the value's length prefix where its type
+    /// has one (as a [`Cell`](super::Cell) has them).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] where `bytes` are too few.
+    #[inline]
+    pub fn decode<'a>(&self, bytes: &'a [u8]) -> Result<Value<'a>> {
+        let content = self.content(bytes)?;
+        let value = match self.kind {
+            ColumnKind::Null => Some(Value::Null),
+            ColumnKind::TinyInt
+            | ColumnKind::SmallInt
+            | ColumnKind::MediumInt
+            | ColumnKind::Int
+            | ColumnKind::BigInt => Some(self.integer(content)),
+            ColumnKind::Float => content
+                .first_chunk()
+                .map(|bytes| Value::Float(f32::from_le_bytes(*bytes))),
+            ColumnKind::Double => content
+                .first_chunk()
+                .map(|bytes| Value::Double(f64::from_le_bytes(*bytes))),
+            ColumnKind::Decimal => Some(Value::Decimal(Decimal {
+                bytes: content,
+                precision: self.precision(),
+                scale: self.scale(),
+            })),
+            ColumnKind::Bit => Some(Value::Bit(content)),
+            ColumnKind::Year => content.first().map(|byte| match byte {
+                0 => Value::Year(0),
+                byte => Value::Year(1900 + u16::from(*byte)),
+            }),
+            ColumnKind::Date => content
+                .first_chunk()
+                .map(|bytes| Value::Date(Date::from_packed(*bytes))),
+            ColumnKind::Time => Some(Value::Time(Time::from_packed(content, self.meta as u8))),
+            ColumnKind::DateTime => Some(Value::DateTime(DateTime::from_packed(
+                content,
+                self.meta as u8,
+            ))),
+            ColumnKind::Timestamp => Some(Value::Timestamp(Timestamp::from_packed(
+                content,
+                self.meta as u8,
+            ))),
+            ColumnKind::OldTime => content
+                .first_chunk()
+                .map(|bytes| Value::Time(Time::from_old(*bytes))),
+            ColumnKind::OldDateTime => Some(Value::DateTime(DateTime::from_old(unsigned(content)))),
+            ColumnKind::OldTimestamp => Some(Value::Timestamp(Timestamp {
+                seconds: unsigned(content) as u32,
+                microseconds: 0,
+                fraction_digits: 0,
+            })),
+            ColumnKind::Char if self.collation == Some(BINARY_COLLATION) => Some(Value::Binary {
+                bytes: content,
+                length: self.meta as u16,
+            }),
+            ColumnKind::Char | ColumnKind::VarChar | ColumnKind::Blob => {
+                Some(Value::Bytes(content))
+            }
+            ColumnKind::Enum => Some(Value::Enum(unsigned(content) as u16)),
+            ColumnKind::Set => Some(Value::Set(unsigned(content))),
+            ColumnKind::Json | ColumnKind::TypedArray => {
+                Some(Value::Json(JsonDocument::new(content)))
+            }
+            ColumnKind::Geometry => Some(Value::Geometry(content)),
+            ColumnKind::Vector => Some(Value::Vector(content)),
+        };
+        value.ok_or_else(|| self.short(content.len()))
+    }
+
+    #[inline]
+    fn integer<'a>(&self, content: &[u8]) -> Value<'a> {
+        let number = unsigned(content);
+        if self.unsigned == Some(true) {
+            Value::UnsignedInt(number)
+        } else {
+            let unused = 64 - 8 * content.len().min(8) as u32;
+            Value::Int((number << unused) as i64 >> unused)
+        }
+    }
+
+    #[cold]
+    fn short(&self, length: usize) -> Error {
+        Error::new(
+            ErrorKind::Malformed,
+            format!("value of {length} bytes in a {:?} column", self.kind),
+        )
+    }
+}
+
+/// Little-endian number of up to 8 bytes.
+#[inline]
+fn unsigned(bytes: &[u8]) -> u64 {
+    match *bytes {
+        [a] => u64::from(a),
+        [a, b] => u64::from(u16::from_le_bytes([a, b])),
+        [a, b, c, d] => u64::from(u32::from_le_bytes([a, b, c, d])),
+        [a, b, c, d, e, f, g, h] => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        _ => bytes
+            .iter()
+            .take(8)
+            .rev()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn integer(kind: ColumnKind, is_unsigned: bool, bytes: &[u8]) -> Value<'_> {
+        let mut column = Column::new(kind, 0).unwrap();
+        column.unsigned = Some(is_unsigned);
+        column.decode(bytes).unwrap()
+    }
+
+    #[test]
+    fn integers_of_every_width_keep_their_sign() {
+        assert_eq!(integer(ColumnKind::TinyInt, false, &[0xfb]), Value::Int(-5));
+        assert_eq!(
+            integer(ColumnKind::TinyInt, true, &[200]),
+            Value::UnsignedInt(200)
+        );
+        assert_eq!(
+            integer(ColumnKind::MediumInt, false, &[0x90, 0xee, 0xfe]),
+            Value::Int(-70_000)
+        );
+        assert_eq!(
+            integer(ColumnKind::MediumInt, true, &[0, 0x24, 0xf4]),
+            Value::UnsignedInt(16_000_000)
+        );
+        assert_eq!(
+            integer(ColumnKind::BigInt, true, &[0xff; 8]),
+            Value::UnsignedInt(u64::MAX)
+        );
+        assert_eq!(
+            integer(ColumnKind::BigInt, false, &[0xff; 8]),
+            Value::Int(-1)
+        );
+    }
+
+    #[test]
+    fn a_value_needs_all_its_bytes() {
+        let column = Column::new(ColumnKind::VarChar, 20).unwrap();
+        assert_eq!(column.decode(b"\x02abc").unwrap(), Value::Bytes(b"ab"));
+        assert!(column.decode(b"\x04abc").is_err());
+        assert!(column.decode(b"").is_err());
+        let column = Column::new(ColumnKind::Double, 0).unwrap();
+        assert!(column.decode(&[0; 7]).is_err());
+    }
+}
