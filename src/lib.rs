@@ -47,3 +47,12 @@ pub mod cli;
 
 pub use error::{Error, ErrorKind, Fault, Result};
 pub use limits::Limits;
+
+// Shared with the tests in `tests/`, which name the crate from outside.
+#[cfg(test)]
+extern crate self as rejoin;
+
+#[cfg(test)]
+#[allow(dead_code, unreachable_pub)]
+#[path = "../tests/support/sample.rs"]
+pub(crate) mod sample;

@@ -9,9 +9,9 @@
 //! Ignorable       anything
 //! ```
 
-use super::reader::{Reader, put_packed};
+use super::reader::Reader;
 use super::{EventHeader, EventType, FormatDescription};
-use crate::gtid::{Encoding, GtidSet};
+use crate::gtid::GtidSet;
 use crate::{Error, ErrorKind, Limits, Result};
 
 /// Longest file name, in bytes (`FN_REFLEN` of the server, less the NUL).
@@ -111,19 +111,6 @@ impl<'a> HeartbeatEvent<'a> {
     }
 }
 
-/// Appends the body of a heartbeat of the second version.
-pub(crate) fn put_heartbeat_v2(file: &[u8], position: u64, out: &mut Vec<u8>) {
-    out.push(1);
-    put_packed(file.len() as u64, out);
-    out.extend_from_slice(file);
-    out.push(2);
-    let mut value = Vec::with_capacity(9);
-    put_packed(position, &mut value);
-    put_packed(value.len() as u64, out);
-    out.extend_from_slice(&value);
-    out.push(0);
-}
-
 /// The GTIDs of all files before this one: second event of every file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PreviousGtidsEvent<'a> {
@@ -161,12 +148,6 @@ impl<'a> PreviousGtidsEvent<'a> {
     pub(super) fn encode_body(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.body);
     }
-}
-
-/// Appends the body of a previous-GTIDs event, in the form that mysqld writes: with tags only where
-/// there are any.
-pub(crate) fn put_previous_gtids(gtids: &GtidSet, out: &mut Vec<u8>) {
-    gtids.encode(Encoding::Shortest, out);
 }
 
 /// Something was lost on the source: its log is not complete.

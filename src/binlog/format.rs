@@ -12,7 +12,7 @@
 //! ```
 
 use super::reader::Reader;
-use super::{ChecksumAlgorithm, EventHeader, EventType, checksum};
+use super::{ChecksumAlgorithm, EventHeader, EventType, checksum, file};
 use crate::{Error, ErrorKind, Result};
 
 /// Lengths of the fixed parts, as mysqld 9.7 writes them. The entry of Transaction_payload is wrong
@@ -77,7 +77,7 @@ impl FormatDescription {
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`], [`ErrorKind::Checksum`], and [`ErrorKind::Unsupported`] for binlog
-    /// versions before 4 (servers before 5.0).
+    /// versions before 4 (servers before 5.0) and for MariaDB.
     pub fn decode(event: &[u8]) -> Result<Self> {
         let (_, format) = Self::open(event)?;
         Ok(format)
@@ -131,6 +131,7 @@ impl FormatDescription {
                 "headers of {header_length} bytes in the format description"
             )));
         }
+        file::refuse_mariadb(&server_version)?;
         let version_number = version_number(&server_version);
         if version_number == 0 {
             return Err(reader.malformed("server version in the format description is no version"));
@@ -224,6 +225,14 @@ impl FormatDescription {
         self
     }
 
+    /// Sets what stands behind each event.
+    #[must_use]
+    pub fn with_checksum(mut self, checksum: ChecksumAlgorithm) -> Self {
+        self.checksum = checksum;
+        self.checksum_number = checksum.number();
+        self
+    }
+
     /// Lengths of the fixed parts by type - 1. The one of Transaction_payload is wrong in files of
     /// real servers.
     pub fn post_header_lengths(&self) -> &[u8] {
@@ -259,6 +268,11 @@ impl FormatDescription {
         }
     }
 
+    /// Whether this event itself has a checksum: always, from 5.6.1 on.
+    pub(super) fn has_own_checksum(&self) -> bool {
+        self.version_number >= FIRST_WITH_CHECKSUM
+    }
+
     /// Appends the body, without the last four bytes.
     pub(super) fn encode_body(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&4u16.to_le_bytes());
@@ -266,7 +280,7 @@ impl FormatDescription {
         out.extend_from_slice(&self.created.to_le_bytes());
         out.push(self.header_length);
         out.extend_from_slice(&self.post_header_lengths);
-        if self.version_number >= FIRST_WITH_CHECKSUM {
+        if self.has_own_checksum() {
             out.push(self.checksum_number);
         }
     }
@@ -278,7 +292,7 @@ impl FormatDescription {
         let start = out.len();
         out.extend_from_slice(&[0; EventHeader::SIZE]);
         self.encode_body(out);
-        let has_checksum = self.version_number >= FIRST_WITH_CHECKSUM;
+        let has_checksum = self.has_own_checksum();
         let length = (out.len() - start) as u32 + if has_checksum { 4 } else { 0 };
         let mut header = EventHeader {
             timestamp,
@@ -362,6 +376,12 @@ fn version_number(version: &[u8]) -> u32 {
         rest = tail_after_dot.unwrap_or(tail);
     }
     number
+}
+
+/// Appends the checksum of the format description event at `out[start..]`.
+pub(super) fn append_checksum(start: usize, out: &mut Vec<u8>) {
+    let checksum = crc_with_in_use_cleared(out.get(start..).unwrap_or_default());
+    out.extend_from_slice(&checksum.to_le_bytes());
 }
 
 /// CRC-32 of a format description, with the mark of an open file taken out.

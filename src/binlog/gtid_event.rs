@@ -243,14 +243,14 @@ impl GtidEvent {
     }
 
     /// Appends the body in the form in which the event came.
-    pub(super) fn encode_body(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode_body(&self, out: &mut Vec<u8>) {
         match self.form {
             Form::Untagged { last_part, .. } => self.encode_untagged(last_part, out),
             Form::Tagged { last_non_ignorable } => self.encode_tagged(last_non_ignorable, out),
         }
     }
 
-    /// The type of the event that [`GtidEvent::encode`] writes.
+    /// The type of the event in that form.
     pub fn event_type(&self) -> EventType {
         match self.form {
             Form::Untagged {
@@ -312,7 +312,7 @@ impl GtidEvent {
         out.extend_from_slice(&fields);
     }
 
-    /// Bytes of the body that [`GtidEvent::encode`] would write.
+    /// Bytes of the body in that form.
     fn body_length(&self) -> usize {
         let mut body = Vec::with_capacity(192);
         self.encode_body(&mut body);

@@ -9,6 +9,9 @@ use super::reader::Reader;
 use super::{EventType, FormatDescription};
 use crate::Result;
 
+/// Length of the fixed part in the first 5.0 servers, which had no status variables.
+const POST_HEADER_WITHOUT_STATUS: usize = 11;
+
 /// A statement, with the session settings it depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueryEvent<'a> {
@@ -124,17 +127,19 @@ impl<'a> QueryEvent<'a> {
             .unwrap_or(0)
     }
 
-    pub(super) fn encode_body(&self, out: &mut Vec<u8>) {
-        self.encode_head(out);
+    pub(super) fn encode_body(&self, format: &FormatDescription, out: &mut Vec<u8>) {
+        self.encode_head(format.post_header_length(EventType::QUERY), out);
         self.encode_tail(out);
     }
 
-    pub(super) fn encode_head(&self, out: &mut Vec<u8>) {
+    pub(super) fn encode_head(&self, post_header: Option<usize>, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.thread_id.to_le_bytes());
         out.extend_from_slice(&self.execution_time.to_le_bytes());
         out.push(self.database.len() as u8);
         out.extend_from_slice(&self.error_code.to_le_bytes());
-        out.extend_from_slice(&(self.status_bytes.len() as u16).to_le_bytes());
+        if post_header != Some(POST_HEADER_WITHOUT_STATUS) {
+            out.extend_from_slice(&(self.status_bytes.len() as u16).to_le_bytes());
+        }
     }
 
     pub(super) fn encode_tail(&self, out: &mut Vec<u8>) {
@@ -161,9 +166,8 @@ impl QueryHead {
         let execution_time = reader.u32("execution time")?;
         let database_length = reader.u8("length of the database name")?;
         let error_code = reader.u16("error code")?;
-        // The first 5.0 servers had no status variables.
         let status_length = match post_header {
-            Some(11) => 0,
+            Some(POST_HEADER_WITHOUT_STATUS) => 0,
             _ => reader.u16("length of the status variables")?,
         };
         Ok(Self {

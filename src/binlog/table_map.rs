@@ -9,11 +9,11 @@
 //! ```
 //!
 //! A map repeats in front of every statement, mostly with the same bytes: whoever decodes rows keeps
-//! the columns of a map by its bytes (see [`TableMaps`](super::TableMaps)).
+//! the columns of a map by its bytes .
 
 use super::column::Column;
 use super::reader::{Reader, bit, put_packed};
-use super::{ColumnKind, EventHeader, EventType, FormatDescription};
+use super::{ColumnKind, EventType, FormatDescription};
 use crate::{Error, ErrorKind, Result};
 
 /// Longest name of a database or table, in bytes (64 characters of three bytes).
@@ -192,18 +192,6 @@ impl<'a> TableMap<'a> {
         out.extend_from_slice(self.metadata);
         out.extend_from_slice(self.null_bits);
         out.extend_from_slice(self.optional);
-    }
-
-    /// The table id of a table map or rows event, the key by which they find each other.
-    #[inline]
-    pub(super) fn table_id_at(event: &[u8], format: &FormatDescription) -> Result<u64> {
-        let header = EventHeader::decode(event)?;
-        let mut reader = Reader::at(event, format.body_offset(header.event_type))?;
-        if format.post_header_length(header.event_type) == Some(6) {
-            reader.u32("table id").map(u64::from)
-        } else {
-            reader.u48("table id")
-        }
     }
 }
 

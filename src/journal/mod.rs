@@ -1,1 +1,84 @@
-//! placeholder
+//! Durable logs of transactions in MySQL's own binary log format.
+//!
+//! Two uses of one mechanism: the member's **binary log** holds what was applied and is the redo log
+//! of [`target::store`](crate::target::store); a **relay log** holds what was received and is not
+//! applied yet. `mysqlbinlog`, and any replica, can read both.
+//!
+//! ```text
+//! DIR/binlog.index      ./binlog.000001        one line a segment, oldest first
+//!                       ./binlog.000002
+//! DIR/binlog.000001     fe 62 69 6e            magic
+//!                       Format_description     flag "in use" while it is the last segment and open
+//!                       Previous_gtids         what all segments before this one hold
+//!                       Gtid, Query BEGIN, Table_map, Write_rows, ..., Xid       a transaction
+//!                       Gtid, Query ...                                          the next one
+//!                       Rotate                 name of the next segment; not in the last one
+//! ```
+//!
+//! Transactions come as a donor sent them. What belongs to the file is made anew: `end_log_pos`, the
+//! checksum behind each event, and in the GTID event the length of the transaction and its place in
+//! the file's logical clock. The format description is the source's, with checksums on, so that events
+//! of any server version stay readable without a change to their bodies.
+//!
+//! **Durability.** A group commit is one write and one `fdatasync` ([`Journal::commit`]). If either
+//! fails, nobody can say what is on the disk: the journal refuses everything from then on, and the
+//! next opening finds out. Opening reads all events from a known position on, checks each checksum,
+//! and cuts the last segment behind its last whole transaction; zeros behind the end are an end, too.
+//! A fault before the end of a segment that is not the last one is damage, and an error.
+//!
+//! - [`compose`]: events of a transaction as they stand in a file;
+//! - [`index`]: the list of segments;
+//! - [`segment`]: reading the events of one segment;
+//! - [`recover`]: reading a whole log, from a position to its end;
+//! - [`log`]: the journal that is written to;
+//! - [`disk`]: operations on files, where tests put their faults.
+
+pub(crate) mod compose;
+pub(crate) mod disk;
+pub(crate) mod index;
+mod log;
+pub(crate) mod recover;
+pub(crate) mod segment;
+
+pub use log::{Journal, Mark};
+
+/// Where a transaction ends in a log, or the next one begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Number of the segment: 7 for `binlog.000007`.
+    pub segment: u64,
+    /// Byte offset in it.
+    pub offset: u64,
+    /// Transactions that stand before it in the segment.
+    pub sequence_number: u64,
+}
+
+/// How a log is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JournalOptions {
+    /// The segments' name before the number. Default `binlog`.
+    pub base_name: String,
+    /// A segment takes no further group commit once it has this many bytes (`max_binlog_size`).
+    /// Default 1 GiB.
+    pub segment_bytes: u64,
+    /// The `server_id` in events that are our own. Default 0.
+    pub server_id: u32,
+    /// Whether a commit waits for the disk (`sync_binlog=1`). Default true; with false, a crash of the
+    /// machine (not of the process) may lose the last transactions, never tear them.
+    pub sync: bool,
+}
+
+impl Default for JournalOptions {
+    fn default() -> Self {
+        Self {
+            base_name: "binlog".to_owned(),
+            segment_bytes: 1 << 30,
+            server_id: 0,
+            sync: true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use super::boundary::{Part, State, Step, event_part, statement_part};
 use crate::binlog::{
     ChecksumAlgorithm, EventHeader, EventType, FormatDescription, GtidEvent, HeartbeatEvent,
     IncidentEvent, PayloadDecoder, QueryEvent, RotateEvent, TransactionPayload, ViewChangeEvent,
-    XaPrepareEvent, verify,
+    XaPrepareEvent, not_understood, verify,
 };
 use crate::gtid::Gtid;
 use crate::{Error, ErrorKind, Limits, Result};
@@ -533,13 +533,12 @@ impl Assembler {
             error = error.in_file(String::from_utf8_lossy(&self.file));
         }
         let mut offset = self.position;
-        if let Ok(header) = EventHeader::decode(event) {
-            if header.end_log_pos != 0 && u64::from(header.end_log_pos) >= event.len() as u64 {
-                // Where the donor says that the event is: after skipped transactions the position
-                // that was followed may lie before it.
-                let high = self.position & !0xffff_ffff;
-                offset = offset.max(high + u64::from(header.end_log_pos) - event.len() as u64);
-            }
+        if let Ok(header) = EventHeader::decode(event)
+            && let Some(low) = u64::from(header.end_log_pos).checked_sub(event.len() as u64)
+        {
+            // Where the donor says that the event is: after skipped transactions the position that
+            // was followed may lie before it.
+            offset = offset.max((self.position & !0xffff_ffff) + low);
         }
         error.at_offset(offset)
     }
@@ -557,24 +556,8 @@ fn part_of(format: &FormatDescription, header: &EventHeader, event: &[u8]) -> Re
     match event_part(header.event_type) {
         Some(part) => Ok(Some(part)),
         None if header.has(EventHeader::IGNORABLE) => Ok(None),
-        None => Err(unknown(header)),
+        None => Err(not_understood(header.event_type)),
     }
-}
-
-#[cold]
-fn unknown(header: &EventHeader) -> Error {
-    let name = header.event_type;
-    if name.is_mariadb() {
-        return Error::new(
-            ErrorKind::Unsupported,
-            format!("event of type {}: the donor is a MariaDB server", name.0),
-        )
-        .remedy("MariaDB's binary log differs from MySQL's; use a MySQL donor");
-    }
-    Error::new(
-        ErrorKind::Unsupported,
-        format!("{name} event (type {}) cannot be applied", name.0),
-    )
 }
 
 #[cold]

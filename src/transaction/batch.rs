@@ -62,7 +62,7 @@ pub(super) struct Entry {
 pub struct Batch {
     pub(super) bytes: Vec<u8>,
     pub(super) entries: Vec<Entry>,
-    /// Mostly one: a stream that goes from an older server's files to a newer one's has more.
+    /// One for each file of the source.
     pub(super) formats: Vec<Arc<FormatDescription>>,
 }
 
@@ -160,10 +160,10 @@ impl Batch {
         self.entries.push(entry);
     }
 
-    /// The index of `format`, which becomes the last one if it reads differently.
+    /// The index of `format`, which becomes the last one if it is of another file.
     pub(super) fn intern(&mut self, format: &Arc<FormatDescription>) -> usize {
         match self.formats.last() {
-            Some(last) if Arc::ptr_eq(last, format) || last.reads_like(format) => {}
+            Some(last) if Arc::ptr_eq(last, format) => {}
             _ => self.formats.push(Arc::clone(format)),
         }
         self.formats.len() - 1

@@ -1,0 +1,240 @@
+//! Events as they stand in a file: positions, checksums and the logical clock made anew.
+
+use std::sync::Arc;
+
+use crate::binlog::{ChecksumAlgorithm, EventHeader, EventType, FormatDescription, GtidEvent};
+use crate::gtid::{Encoding, GtidSet};
+use crate::transaction::Transaction;
+use crate::{Error, ErrorKind, Result};
+
+/// What every segment begins with.
+pub(crate) const MAGIC: [u8; 4] = *b"\xfebin";
+/// The checksum behind each event of our files.
+pub(crate) const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32;
+/// Where the flags of the format description stand in a segment.
+pub(crate) const FORMAT_FLAGS_OFFSET: u64 = (MAGIC.len() + EventHeader::FLAGS_OFFSET) as u64;
+
+/// Bytes that are going to be written to a segment, and where.
+#[derive(Debug, Default)]
+pub(crate) struct Composer {
+    bytes: Vec<u8>,
+    /// Offset in the segment of the first byte.
+    start: u64,
+    /// A GTID event's body, before its length is known.
+    body: Vec<u8>,
+}
+
+impl Composer {
+    /// Forgets all bytes, keeps the memory, and goes on at `start`.
+    pub(crate) fn restart(&mut self, start: u64) {
+        self.bytes.clear();
+        self.start = start;
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Takes back everything behind the first `length` bytes.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.bytes.truncate(length);
+    }
+
+    /// Gives memory back that an unusually large group took.
+    pub(crate) fn shrink_to(&mut self, capacity: usize) {
+        self.bytes.shrink_to(capacity);
+    }
+
+    /// The beginning of a segment: magic, format description, the GTIDs of all segments before it.
+    pub(crate) fn segment_head(
+        &mut self,
+        format: &FormatDescription,
+        previous: &GtidSet,
+        own: &EventHeader,
+    ) {
+        self.restart(0);
+        self.bytes.extend_from_slice(&MAGIC);
+        format.encode(own.timestamp, own.server_id, true, &mut self.bytes);
+        let mut body = Vec::new();
+        previous.encode(Encoding::Shortest, &mut body);
+        let header = EventHeader {
+            event_type: EventType::PREVIOUS_GTIDS,
+            flags: EventHeader::IGNORABLE,
+            ..*own
+        };
+        self.event(header, &body);
+    }
+
+    /// The last event of a segment.
+    pub(crate) fn rotate(&mut self, next_file: &str, own: &EventHeader) {
+        let mut body = (MAGIC.len() as u64).to_le_bytes().to_vec();
+        body.extend_from_slice(next_file.as_bytes());
+        let header = EventHeader {
+            event_type: EventType::ROTATE,
+            ..*own
+        };
+        self.event(header, &body);
+    }
+
+    /// An event; length, position and checksum are set here.
+    fn event(&mut self, mut header: EventHeader, body: &[u8]) {
+        let length = EventHeader::SIZE + body.len() + CHECKSUM.size();
+        let from = self.bytes.len();
+        header.length = length as u32;
+        // The field is modulo 2^32 in files of any size.
+        header.end_log_pos = (self.start + (from + length) as u64) as u32;
+        self.bytes.extend_from_slice(&header.encode());
+        self.bytes.extend_from_slice(body);
+        CHECKSUM.append(from, &mut self.bytes);
+    }
+
+    /// All events of a transaction.
+    ///
+    /// # Errors
+    /// Nothing is appended then: [`ErrorKind::Limit`] where an event with its checksum is longer than
+    /// its header can say, and what reading the GTID event says.
+    pub(crate) fn transaction(
+        &mut self,
+        transaction: &Transaction<'_>,
+        clock: &mut Clock,
+    ) -> Result<()> {
+        let mut events = transaction.events();
+        let Some((gtid_header, gtid_event)) = events.next() else {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "transaction without events",
+            ));
+        };
+        let mut gtid = GtidEvent::decode(transaction.format(), gtid_event)?;
+        let mut rest = 0u64;
+        for (_, event) in events.clone() {
+            let length = event.len() as u64 + CHECKSUM.size() as u64;
+            if u32::try_from(length).is_err() {
+                return Err(Error::new(
+                    ErrorKind::Limit,
+                    format!("event of {length} bytes does not fit a binary log"),
+                ));
+            }
+            rest += length;
+        }
+        let (last_committed, sequence_number) =
+            clock.next(gtid.last_committed, gtid.sequence_number);
+        gtid.last_committed = last_committed;
+        gtid.sequence_number = sequence_number;
+        if gtid.transaction_length != 0 {
+            gtid.set_transaction_length(rest, CHECKSUM.size());
+        }
+        let mut body = std::mem::take(&mut self.body);
+        body.clear();
+        gtid.encode_body(&mut body);
+        self.event(written(gtid_header), &body);
+        self.body = body;
+        self.bytes.reserve(rest as usize);
+        for (header, event) in events {
+            let body = event.get(EventHeader::SIZE..).unwrap_or_default();
+            self.event(written(header), body);
+        }
+        Ok(())
+    }
+}
+
+/// The header without the marks of the way on which it came.
+fn written(header: EventHeader) -> EventHeader {
+    EventHeader {
+        flags: header.flags & !(EventHeader::RELAY_LOG | EventHeader::ARTIFICIAL),
+        ..header
+    }
+}
+
+/// The logical clock of a segment: which transactions may run beside each other.
+///
+/// Numbers count from 1 in each segment. `last_committed` of a transaction names the newest one that
+/// must be committed before it starts; the distance between both is kept from the source as long as
+/// its transactions come without a gap, and never reaches behind the place where they did not.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Clock {
+    /// The number that was given last.
+    sequence_number: i64,
+    /// No distance reaches behind this one.
+    floor: i64,
+    /// The last number in the source's log.
+    source_number: i64,
+    /// The source's format description: another one is another file or server, with a clock of its own.
+    source: Option<Arc<FormatDescription>>,
+}
+
+impl Clock {
+    /// A clock that has given `sequence_number` numbers.
+    pub(crate) fn at(sequence_number: u64) -> Self {
+        let number = i64::try_from(sequence_number).unwrap_or(i64::MAX - 1);
+        Self {
+            sequence_number: number,
+            floor: number,
+            source_number: 0,
+            source: None,
+        }
+    }
+
+    pub(crate) fn sequence_number(&self) -> u64 {
+        self.sequence_number as u64
+    }
+
+    /// Tells which log the transactions come from.
+    pub(crate) fn follow(&mut self, source: &Arc<FormatDescription>) {
+        let same = self.source.as_ref();
+        if !same.is_some_and(|same| Arc::ptr_eq(same, source)) {
+            self.source = Some(Arc::clone(source));
+            self.source_number = 0;
+            self.floor = self.sequence_number;
+        }
+    }
+
+    /// `last_committed` and `sequence_number` here of a transaction that has these in its source.
+    fn next(&mut self, last_committed: i64, sequence_number: i64) -> (i64, i64) {
+        let before = self.sequence_number;
+        self.sequence_number += 1;
+        let follows = self.source_number.checked_add(1) == Some(sequence_number);
+        self.source_number = sequence_number;
+        if !follows || sequence_number < 1 {
+            self.floor = before;
+        }
+        let known = last_committed >= 0 && last_committed < sequence_number;
+        let here = if known {
+            let distance = sequence_number - last_committed;
+            (self.sequence_number - distance).max(self.floor)
+        } else {
+            before
+        };
+        (here, self.sequence_number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_are_kept_while_the_source_counts_on() {
+        let mut clock = Clock::at(0);
+        assert_eq!(clock.next(0, 1), (0, 1));
+        assert_eq!(clock.next(0, 2), (0, 2));
+        assert_eq!(clock.next(1, 3), (1, 3));
+        // 4 was skipped: 5 may run beside 4, but what stands before the gap must be finished.
+        assert_eq!(clock.next(1, 5), (3, 4));
+        assert_eq!(clock.next(3, 6), (3, 5));
+        assert_eq!(clock.next(5, 7), (4, 6));
+        // A new file of the source.
+        assert_eq!(clock.next(0, 1), (6, 7));
+        assert_eq!(clock.next(0, 2), (6, 8));
+        // No clock at all.
+        assert_eq!(clock.next(0, 0), (8, 9));
+        assert_eq!(clock.next(0, 0), (9, 10));
+    }
+
+    #[test]
+    fn a_reopened_segment_counts_on_without_reaching_back() {
+        let mut clock = Clock::at(41);
+        assert_eq!(clock.next(3, 4), (41, 42));
+        assert_eq!(clock.next(3, 5), (41, 43));
+    }
+}

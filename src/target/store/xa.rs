@@ -1,0 +1,104 @@
+//! XA transactions: prepared ones are kept until their second phase, over restarts, too.
+//!
+//! The log has an XA transaction in two parts with a GTID each: `XA START` to `XA_prepare`, and
+//! later the statement `XA COMMIT` or `XA ROLLBACK`. The rows of the first part are locked on the source
+//! in between, so that nothing here can touch them either, and they can be changed when the second part
+//! comes.
+
+use std::sync::Arc;
+
+use crate::gtid::Gtid;
+
+/// Identifies an XA transaction: format number, global part, branch part.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Xid {
+    pub(crate) format_id: u32,
+    pub(crate) gtrid: Vec<u8>,
+    pub(crate) bqual: Vec<u8>,
+}
+
+/// The first part of an XA transaction: a batch of one transaction, to be executed by XA COMMIT.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    pub(crate) gtid: Gtid,
+    pub(crate) batch: Arc<crate::transaction::Batch>,
+}
+
+/// The second part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SecondPhase {
+    Commit(Xid),
+    Rollback(Xid),
+}
+
+/// Reads `XA COMMIT X'..',X'..',n` and `XA ROLLBACK ...` as servers log them; `None` for anything else.
+pub(crate) fn second_phase(statement: &[u8]) -> Option<SecondPhase> {
+    let text = std::str::from_utf8(statement).ok()?.trim();
+    let mut words = text.splitn(3, char::is_whitespace);
+    if !words.next()?.eq_ignore_ascii_case("XA") {
+        return None;
+    }
+    let verb = words.next()?;
+    let commit = verb.eq_ignore_ascii_case("COMMIT");
+    if !commit && !verb.eq_ignore_ascii_case("ROLLBACK") {
+        return None;
+    }
+    let xid = xid(words.next()?)?;
+    Some(if commit {
+        SecondPhase::Commit(xid)
+    } else {
+        SecondPhase::Rollback(xid)
+    })
+}
+
+fn xid(text: &str) -> Option<Xid> {
+    let mut parts = text.split(',').map(str::trim);
+    let gtrid = hex_literal(parts.next()?)?;
+    let bqual = parts.next().map_or(Some(Vec::new()), hex_literal)?;
+    let format_id = parts.next().map_or(Some(1), |number| number.parse().ok())?;
+    parts.next().is_none().then_some(Xid {
+        format_id,
+        gtrid,
+        bqual,
+    })
+}
+
+/// The bytes of `X'6162'`.
+fn hex_literal(text: &str) -> Option<Vec<u8>> {
+    let digits = text
+        .strip_prefix(['X', 'x'])?
+        .strip_prefix('\'')?
+        .strip_suffix('\'')?;
+    if digits.len() % 2 != 0 || !digits.is_ascii() {
+        return None;
+    }
+    (0..digits.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_statements_that_servers_log_are_read() {
+        let xid = Xid {
+            format_id: 1,
+            gtrid: b"abc".to_vec(),
+            bqual: Vec::new(),
+        };
+        assert_eq!(
+            second_phase(b"XA COMMIT X'616263',X'',1"),
+            Some(SecondPhase::Commit(xid.clone()))
+        );
+        assert_eq!(
+            second_phase(b"XA ROLLBACK X'616263',X'',1"),
+            Some(SecondPhase::Rollback(xid))
+        );
+        for other in [&b"XA END X'616263',X'',1"[..], b"COMMIT", b"XA COMMIT abc", b"\xff"] {
+            assert_eq!(second_phase(other), None);
+        }
+    }
+}
