@@ -9,8 +9,8 @@ use crate::{Error, ErrorKind, Result};
 
 pub(super) fn run(options: &Dump) -> Result<()> {
     let snapshot = Store::open_read_only(&options.store)?;
-    let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    let result = match &options.table {
+    let mut out = BufWriter::with_capacity(1 << 16, Pipe(std::io::stdout().lock()));
+    match &options.table {
         Some(text) => {
             let wanted = |table: &&TableName| table.to_string() == *text;
             let table = snapshot.tables().find(wanted).ok_or_else(|| {
@@ -20,19 +20,34 @@ pub(super) fn run(options: &Dump) -> Result<()> {
                 )
                 .remedy("`rejoin status` lists the tables")
             })?;
-            snapshot.dump(table, &mut out)
+            snapshot.dump(table, &mut out)?;
         }
-        None => snapshot.tables().try_for_each(|table| {
-            writeln!(out, "-- {table}").map_err(|error| failed(&error))?;
-            snapshot.dump(table, &mut out)
-        }),
-    };
-    result?;
-    match out.flush() {
-        // `rejoin dump | head` is no failure.
-        Err(error) if error.kind() == IoErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(failed(&error)),
-        Ok(()) => Ok(()),
+        None => {
+            for table in snapshot.tables() {
+                writeln!(out, "-- {table}").map_err(|error| failed(&error))?;
+                snapshot.dump(table, &mut out)?;
+            }
+        }
+    }
+    out.flush().map_err(|error| failed(&error))
+}
+
+/// Lets the reader go away early: `rejoin dump | head` is no failure.
+struct Pipe<W>(W);
+
+impl<W: Write> Write for Pipe<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if error.kind() == IoErrorKind::BrokenPipe => Ok(bytes.len()),
+            result => result,
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self.0.flush() {
+            Err(error) if error.kind() == IoErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
     }
 }
 

@@ -101,7 +101,10 @@ fn watch_signals() -> Result<Arc<AtomicBool>> {
         flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
             .and_then(|_| flag::register(signal, Arc::clone(&stop)))
             .map_err(|error| {
-                Error::new(ErrorKind::Internal, format!("cannot watch signals: {error}"))
+                Error::new(
+                    ErrorKind::Internal,
+                    format!("cannot watch signals: {error}"),
+                )
             })?;
     }
     Ok(stop)

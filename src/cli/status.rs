@@ -59,12 +59,18 @@ fn as_text(snapshot: &Snapshot, disk_bytes: u64, out: &mut impl Write) -> std::i
 /// Bytes of the store's files.
 fn disk_bytes(directory: &Path) -> Result<u64> {
     let failed = |error: std::io::Error| {
-        Error::new(ErrorKind::TargetIo, format!("cannot read the directory: {error}"))
-            .in_file(directory.display().to_string())
+        Error::new(
+            ErrorKind::TargetIo,
+            format!("cannot read the directory: {error}"),
+        )
+        .in_file(directory.display().to_string())
     };
     let mut bytes = 0;
     for entry in std::fs::read_dir(directory).map_err(failed)? {
-        bytes += entry.and_then(|entry| entry.metadata()).map_err(failed)?.len();
+        bytes += entry
+            .and_then(|entry| entry.metadata())
+            .map_err(failed)?
+            .len();
     }
     Ok(bytes)
 }
