@@ -6,7 +6,7 @@
 //! NULL bitmap, (columns + 7) / 8 bytes, lowest bit first, unused bits 1 | values of the others
 //! ```
 
-use crate::binlog::{Cell, Column};
+use crate::binlog::{Cell, Column, TextStyle};
 use crate::target::key::KeyEncoder;
 use crate::target::schema::TableDefinition;
 use crate::{Error, ErrorKind, Result};
@@ -76,6 +76,31 @@ impl Layout {
             ));
         }
         Ok(())
+    }
+}
+
+impl Layout {
+    /// A row for people: the values of its key, or that it has none.
+    pub(crate) fn describe(&self, image: &[u8], cells: &[Cell]) -> String {
+        if self.definition.primary_key.is_empty() {
+            return "(without a key)".to_owned();
+        }
+        let parts = self.definition.primary_key.iter().map(|part| {
+            let name = self.definition.columns.get(part.column);
+            let name = name.map_or("?", |column| column.name.as_str());
+            let bytes = cells.get(part.column).and_then(|cell| cell.bytes(image));
+            let column = self.columns().get(part.column);
+            let mut text = Vec::new();
+            let written = column.zip(bytes).map(|(column, bytes)| {
+                let value = column.decode(bytes)?;
+                value.write_text(&TextStyle::default(), &mut text)
+            });
+            match written {
+                Some(Ok(())) => format!("{name}={}", String::from_utf8_lossy(&text).escape_debug()),
+                _ => format!("{name}=?"),
+            }
+        });
+        format!("({})", parts.collect::<Vec<_>>().join(", "))
     }
 }
 
