@@ -109,7 +109,7 @@ event_types! {
     /// The source is alive, with a position above 4 GiB; on the wire only.
     HEARTBEAT_V2 = 41, "Heartbeat";
     /// Start of a transaction whose GTID may have a tag (8.3 and later).
-    GTID_TAGGED = 42, "Gtid_tagged";
+    GTID_TAGGED = 42, "Gtid_tagged_log_event";
     /// MariaDB.
     MARIADB_ANNOTATE_ROWS = 160, "MariaDB Annotate_rows";
     /// MariaDB.

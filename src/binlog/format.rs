@@ -12,7 +12,7 @@
 //! ```
 
 use super::reader::Reader;
-use super::{ChecksumAlgorithm, EventHeader, EventType, checksum};
+use super::{ChecksumAlgorithm, EventHeader, EventType, checksum, file};
 use crate::{Error, ErrorKind, Result};
 
 /// Lengths of the fixed parts, as mysqld 9.7 writes them. The entry of Transaction_payload is wrong
@@ -77,7 +77,7 @@ impl FormatDescription {
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`], [`ErrorKind::Checksum`], and [`ErrorKind::Unsupported`] for binlog
-    /// versions before 4 (servers before 5.0).
+    /// versions before 4 (servers before 5.0) and for MariaDB.
     pub fn decode(event: &[u8]) -> Result<Self> {
         let (_, format) = Self::open(event)?;
         Ok(format)
@@ -131,6 +131,7 @@ impl FormatDescription {
                 "headers of {header_length} bytes in the format description"
             )));
         }
+        file::refuse_mariadb(&server_version)?;
         let version_number = version_number(&server_version);
         if version_number == 0 {
             return Err(reader.malformed("server version in the format description is no version"));

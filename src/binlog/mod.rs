@@ -16,6 +16,7 @@ mod commit;
 mod control;
 mod event;
 mod event_type;
+mod file;
 mod format;
 mod group;
 mod gtid_event;
@@ -37,6 +38,7 @@ pub use control::{HeartbeatEvent, IncidentEvent, PreviousGtidsEvent, RotateEvent
 pub use event::Event;
 pub(crate) use event::not_understood;
 pub use event_type::EventType;
+pub use file::{LogEvent, LogReader, MAGIC, Tail};
 pub use format::FormatDescription;
 pub(crate) use format::verify;
 pub use group::{TransactionContextEvent, ViewChangeEvent};

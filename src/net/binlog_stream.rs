@@ -2,8 +2,9 @@
 //!
 //! [`BinlogStream::open`] says to the donor, statement by statement and in the same order, what a
 //! MySQL 9.7 replica says, and adds two things of its own before it registers: a look at
-//! `gtid_purged`, because the text that reports purged transactions may be in another language, and
-//! a larger `net_write_timeout`, because the donor drops a client that does not read for 60 s.
+//! `gtid_purged`, for an error that names what is missing in full, and session variables: English
+//! messages, because the donor tells the ends of a dump apart by text alone, and a larger
+//! `net_write_timeout`, because it drops a client that does not read for 60 s.
 
 use std::time::Duration;
 
@@ -128,7 +129,7 @@ impl BinlogStream {
 
         check_purged(&mut connection, &request.gtid_set)?;
         connection.execute(&format!(
-            "SET SESSION net_write_timeout = {}",
+            "SET SESSION lc_messages = 'en_US', SESSION net_write_timeout = {}",
             request.net_write_timeout.as_secs().max(1)
         ))?;
 

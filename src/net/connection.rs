@@ -9,10 +9,15 @@ use crate::wire::command;
 use crate::wire::login::{AwaitGreeting, Encryption, Greeted, LoginOptions, Verdict};
 use crate::wire::packet::{PacketReader, write_packet};
 use crate::wire::result_set::{Progress, TextResult, TextRow};
+use crate::wire::server_error::ERR_HEADER;
 use crate::{Error, ErrorKind, Limits, Result};
 
 /// Receive buffer of a session that asks small questions.
 const QUERY_BUFFER_BYTES: usize = 16 << 10;
+
+/// Largest packet of a login, from a server that has not accepted us yet. Greetings, keys and
+/// refusals take less than 2 KiB.
+const LOGIN_PACKET_BYTES: usize = 64 << 10;
 
 /// Characters of a statement that an error shows.
 const SHOWN_STATEMENT: usize = 100;
@@ -81,7 +86,10 @@ impl Connection {
         let mut connection = Self {
             endpoint: endpoint.clone(),
             transport,
-            reader: PacketReader::new(QUERY_BUFFER_BYTES, limits.packet_bytes),
+            reader: PacketReader::new(
+                QUERY_BUFFER_BYTES,
+                limits.packet_bytes.min(LOGIN_PACKET_BYTES),
+            ),
             server: ServerInfo::default(),
             limits: limits.clone(),
             read_timeout: options.read_timeout,
@@ -89,6 +97,7 @@ impl Connection {
         };
         connection.log_in(login, options)?;
         connection.transport.end_of_login(options.read_timeout)?;
+        connection.reader.set_limit(limits.packet_bytes);
         connection.idle = true;
         log::debug!(
             "connected to {endpoint}: version {}, connection {}, {}",
@@ -104,7 +113,7 @@ impl Connection {
     }
 
     fn log_in(&mut self, login: LoginOptions, options: &ConnectOptions) -> Result<()> {
-        self.receive()?;
+        self.fill_to_packet()?;
         let greeted = AwaitGreeting::new(login).handle(self.reader.packet())?;
         let (response, mut state) = match greeted {
             Greeted::Respond { response, next } => (response, next),
@@ -123,7 +132,7 @@ impl Connection {
         };
         self.send(&response)?;
         loop {
-            self.receive()?;
+            self.fill_to_packet()?;
             state = match state.handle(self.reader.packet())? {
                 Verdict::Send { packet, next } => {
                     self.send(&packet)?;
@@ -215,29 +224,32 @@ impl Connection {
         mut each: impl FnMut(TextRow<'_>) -> Result<()>,
     ) -> Result<Vec<String>> {
         self.begin(&command::query(statement))?;
+        self.read_answer(&shown(statement), &mut each)
+            .map_err(|error| error.at_donor(self.endpoint.to_string()))
+    }
+
+    /// Reads the answer to the command sent last, which errors call `action`.
+    fn read_answer(
+        &mut self,
+        action: &str,
+        each: &mut dyn FnMut(TextRow<'_>) -> Result<()>,
+    ) -> Result<Vec<String>> {
         let mut result = TextResult::new(&self.limits);
-        let action = shown(statement);
         loop {
-            self.fill_to_packet()
-                .map_err(|error| error.at_donor(self.endpoint.to_string()))?;
+            self.fill_to_packet()?;
             let packet = self.reader.packet();
-            let refused = packet.first() == Some(&crate::wire::server_error::ERR_HEADER);
-            let progress = match result.handle(packet, &action) {
-                Ok(Progress::Row(row)) => each(row).map(|()| false),
-                Ok(Progress::More) => Ok(false),
-                Ok(Progress::Complete) => Ok(true),
-                Err(error) => {
-                    self.idle = refused;
-                    Err(error)
-                }
-            };
-            match progress {
-                Ok(false) => {}
-                Ok(true) => {
+            match result.handle(packet, action) {
+                Ok(Progress::More) => {}
+                Ok(Progress::Row(row)) => each(row)?,
+                Ok(Progress::Complete) => {
                     self.idle = true;
                     return Ok(result.into_column_names());
                 }
-                Err(error) => return Err(error.at_donor(self.endpoint.to_string())),
+                Err(error) => {
+                    // A refusal ends the answer; after anything else its end cannot be known.
+                    self.idle = packet.first() == Some(&ERR_HEADER);
+                    return Err(error);
+                }
             }
         }
     }
@@ -253,24 +265,15 @@ impl Connection {
     /// Sends a command that is answered with OK or ERR.
     pub(super) fn command(&mut self, payload: &[u8], action: &str) -> Result<()> {
         self.begin(payload)?;
-        let located = |error: Error, endpoint: &Endpoint| error.at_donor(endpoint.to_string());
-        self.fill_to_packet()
-            .map_err(|error| located(error, &self.endpoint))?;
-        let mut result = TextResult::new(&self.limits);
-        match result.handle(self.reader.packet(), action) {
-            Ok(Progress::Complete) => {
-                self.idle = true;
-                Ok(())
-            }
-            Ok(_) => Err(located(
-                Error::new(
-                    ErrorKind::Malformed,
-                    format!("{action} was answered with rows"),
-                ),
-                &self.endpoint,
-            )),
-            Err(error) => Err(located(error, &self.endpoint)),
-        }
+        let no_rows = || {
+            Error::new(
+                ErrorKind::Malformed,
+                format!("{action} was answered with rows"),
+            )
+        };
+        self.read_answer(action, &mut |_| Err(no_rows()))
+            .map(drop)
+            .map_err(|error| error.at_donor(self.endpoint.to_string()))
     }
 
     /// Sends a command; its answer is the caller's to read.
@@ -293,10 +296,6 @@ impl Connection {
         let next = write_packet(self.reader.sequence(), payload, &mut bytes);
         self.reader.set_sequence(next);
         self.transport.write_all(&bytes)
-    }
-
-    fn receive(&mut self) -> Result<()> {
-        self.fill_to_packet()
     }
 
     /// Reads until a packet is whole and makes it the current one.

@@ -215,7 +215,7 @@ fn the_stream_is_opened_as_a_replica_opens_it() {
             "SET @slave_uuid = '07070707-0707-0707-0707-070707070707', \
              @replica_uuid = '07070707-0707-0707-0707-070707070707'",
             "SELECT @@GLOBAL.GTID_PURGED",
-            "SET SESSION net_write_timeout = 3600",
+            "SET SESSION lc_messages = 'en_US', SESSION net_write_timeout = 3600",
             "command 15",
         ];
         assert_eq!(asked[..expected.len()], expected);
@@ -344,6 +344,35 @@ fn has_buffered_event_tells_whether_the_next_one_is_here() {
     assert!(!stream.has_buffered_event());
     go_on.send(()).unwrap();
     assert_eq!(stream.next_event().unwrap(), Some(&b"three"[..]));
+}
+
+#[test]
+fn one_closer_ends_several_connections_and_refuses_more() {
+    let script = |session: &mut super::testing::FakeSession| {
+        session.accept_login();
+        session.wait_for_close();
+    };
+    let servers = [FakeServer::start(script), FakeServer::start(script)];
+    let closer = Closer::new();
+    let connect = |server: &FakeServer| {
+        Connection::connect_with(&server.endpoint, &options(), &Limits::default(), &closer)
+    };
+    let first = connect(&servers[0]).unwrap();
+    let mut second = connect(&servers[1]).unwrap();
+    drop(first);
+    closes_promptly(closer.clone(), || second.query("SELECT 1").unwrap_err());
+    let error = connect(&servers[0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+}
+
+#[test]
+fn a_server_not_logged_in_to_cannot_fill_our_memory() {
+    let server = FakeServer::start(|session| {
+        session.socket.write_all(b"\xff\xff\xff\0").unwrap();
+        session.wait_for_close();
+    });
+    let error = connect(&server, &options()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
 }
 
 /// Runs `blocked` while another thread closes after a moment; it must end at once.

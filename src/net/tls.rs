@@ -281,9 +281,12 @@ fn verifier(
     options: &ConnectOptions,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>> {
-    let (VerifyMode::Chain | VerifyMode::ChainAndName) = VerifyMode::of(options.ssl_mode) else {
+    if !matches!(
+        options.ssl_mode,
+        SslMode::VerifyCa | SslMode::VerifyIdentity
+    ) {
         return Ok(Arc::new(AnyCertificate(Arc::clone(provider))));
-    };
+    }
     let Some(path) = &options.ssl_ca else {
         return Err(Error::new(
             ErrorKind::Configuration,
@@ -308,22 +311,6 @@ fn verifier(
         .build()
         .map_err(|error| unreadable("ssl-ca", path, &error.to_string()))?;
     Ok(verifier)
-}
-
-enum VerifyMode {
-    Nothing,
-    Chain,
-    ChainAndName,
-}
-
-impl VerifyMode {
-    fn of(mode: SslMode) -> Self {
-        match mode {
-            SslMode::Disabled | SslMode::Preferred | SslMode::Required => Self::Nothing,
-            SslMode::VerifyCa => Self::Chain,
-            SslMode::VerifyIdentity => Self::ChainAndName,
-        }
-    }
 }
 
 fn certificates(option: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
 
+use super::closer::Attachment;
 use super::tls::TlsSession;
 use super::{Closer, ConnectOptions, Endpoint};
 use crate::{Error, ErrorKind, Result};
@@ -19,6 +20,7 @@ pub(super) struct Transport {
     socket: TcpStream,
     tls: Option<Box<TlsSession>>,
     closer: Closer,
+    attachment: Attachment,
     timeout: Duration,
     /// Until the login is done: the time by which all of it must be over.
     deadline: Option<Instant>,
@@ -33,13 +35,14 @@ impl Transport {
         closer: Closer,
     ) -> Result<Self> {
         let socket = dial(endpoint, options.connect_timeout, &closer)?;
-        closer.attach(&socket)?;
+        let attachment = closer.attach(&socket)?;
         // A command is one small write that the server waits for.
         let _ = socket.set_nodelay(true);
         let mut transport = Self {
             socket,
             tls: None,
             closer,
+            attachment,
             timeout: options.connect_timeout,
             deadline: Some(Instant::now() + options.connect_timeout),
             received_bytes: 0,
@@ -162,7 +165,7 @@ impl Transport {
 
 impl Drop for Transport {
     fn drop(&mut self) {
-        self.closer.detach();
+        self.closer.detach(&self.attachment);
     }
 }
 

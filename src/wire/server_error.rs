@@ -5,8 +5,8 @@
 //! ```
 //!
 //! A donor reports nearly every reason to end a dump as error 1236, told apart by text only. The
-//! texts are those of the server's English messages; a donor with another `lc_messages` gets the
-//! general kind, which is why the purged check is also made by GTID set before the dump.
+//! texts are those of the server's English messages, which the stream asks for; in another
+//! `lc_messages` they give the general kind.
 
 use std::borrow::Cow;
 

@@ -364,7 +364,8 @@ fn in_use_cleared(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 fn streams_end_with_a_reason() {
-    let server = Server::standalone(&[]);
+    // Its messages are German but where a session asks for English ones.
+    let server = Server::standalone(&["--lc-messages=de_DE"]);
     server.sql(
         "CREATE USER reader IDENTIFIED BY 'r-1';
          CREATE DATABASE d;",

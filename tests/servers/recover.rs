@@ -17,6 +17,10 @@ use crate::support::{Scenario, compare};
 
 pub const SCENARIOS: &[Scenario] = &[
     (
+        "recover::takes_over_what_an_ordinary_workload_does_not_have",
+        takes_over_what_an_ordinary_workload_does_not_have,
+    ),
+    (
         "recover::reaches_online_while_the_group_takes_writes",
         reaches_online_while_the_group_takes_writes,
     ),
@@ -225,4 +229,16 @@ fn goes_on_after_being_killed_ten_times() {
         "no run lived long enough to apply anything"
     );
     finish_and_compare(&group, &store);
+}
+
+/// Keys of every type, schema changes with rows there, transactions of every form.
+fn takes_over_what_an_ordinary_workload_does_not_have() {
+    let group = Group::start(1);
+    let founder = &group.members()[0];
+    founder.sql(include_str!("../support/odd.sql"));
+    let (_directory, store) = store();
+    let outcome = tool::run(&mut tool::recover(&group.url(), &store));
+    let online = outcome.expect_online();
+    compare::assert_same_gtids(founder, text(&online["gtid_executed"]), &founder.executed());
+    compare::assert_same_rows(&store, founder);
 }

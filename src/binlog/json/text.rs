@@ -186,7 +186,13 @@ fn write_opaque(type_number: u8, data: &[u8], out: &mut Vec<u8>) -> Result<()> {
 
 fn write_base64(data: &[u8], out: &mut Vec<u8>) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for group in data.chunks(3) {
+    /// Groups of three bytes in a line of 76 characters.
+    const LINE_GROUPS: usize = 19;
+    for (index, group) in data.chunks(3).enumerate() {
+        if index > 0 && index % LINE_GROUPS == 0 {
+            // The server's base64 has lines, and a line break inside a JSON string is escaped.
+            out.extend_from_slice(b"\\n");
+        }
         let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
         for place in 0..4 {

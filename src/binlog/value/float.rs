@@ -16,7 +16,36 @@ pub(crate) fn write_double(value: f64, out: &mut Vec<u8>) {
         out.push(b'0');
         return;
     }
-    write_digits(format_args!("{value:e}"), out);
+    let start = out.len();
+    let _ = write!(out, "{value:e}");
+    let digits = digit_count(out.get(start..).unwrap_or_default());
+    if digits >= TIE_DIGITS {
+        // Where two numbers of this length are equally near, the server takes the even one, as exact
+        // rounding does; the shortest form takes the larger one.
+        let before = out.len();
+        let _ = write!(out, "{value:.*e}", digits - 1);
+        let exact = out.split_off(before);
+        let reads_back = std::str::from_utf8(&exact)
+            .ok()
+            .and_then(|text| text.parse::<f64>().ok())
+            == Some(value);
+        if reads_back {
+            out.truncate(start);
+            out.extend_from_slice(&exact);
+        }
+    }
+    rearrange(start, out);
+}
+
+/// Fewer digits than this are never equally near to a double and its neighbour.
+const TIE_DIGITS: usize = 15;
+
+fn digit_count(scientific: &[u8]) -> usize {
+    scientific
+        .iter()
+        .take_while(|byte| **byte != b'e')
+        .filter(|byte| byte.is_ascii_digit())
+        .count()
 }
 
 /// Appends a FLOAT.
@@ -26,7 +55,9 @@ pub(crate) fn write_float(value: f32, out: &mut Vec<u8>) {
         return;
     }
     // FLT_DIG digits, one of them before the point.
-    write_digits(format_args!("{:.5e}", f64::from(value)), out);
+    let start = out.len();
+    let _ = write!(out, "{:.5e}", f64::from(value));
+    rearrange(start, out);
 }
 
 /// Appends a number with a fixed count of decimals: columns declared FLOAT(M,D) or DOUBLE(M,D).
@@ -35,10 +66,8 @@ pub(crate) fn write_fixed(value: f64, decimals: u8, out: &mut Vec<u8>) {
     let _ = write!(out, "{value:.*}", usize::from(decimals));
 }
 
-/// Rearranges `d.ddde±x`.
-fn write_digits(number: std::fmt::Arguments<'_>, out: &mut Vec<u8>) {
-    let start = out.len();
-    let _ = out.write_fmt(number);
+/// Rearranges `d.ddde±x` at `out[start..]`.
+fn rearrange(start: usize, out: &mut Vec<u8>) {
     let scientific = out.split_off(start);
     let (mantissa, exponent) = match scientific.iter().position(|byte| *byte == b'e') {
         Some(at) => (
@@ -144,6 +173,7 @@ mod tests {
             (1.7976931348623157e308, "1.7976931348623157e308"),
             (2.2250738585072014e-308, "2.2250738585072014e-308"),
             (123456.789, "123456.789"),
+            (146179860897054.625, "146179860897054.62"),
         ] {
             assert_eq!(double(value), text, "{value:e}");
         }

@@ -73,6 +73,11 @@ pub(crate) fn by_id(id: u16) -> Option<&'static Collation> {
     registry.by_id.get(&id).map(|&at| &registry.all[at])
 }
 
+/// Name and character set of a collation, and the bytes of the set's widest character.
+pub(crate) fn collation_facts(id: u16) -> Option<(&'static str, &'static str, u8)> {
+    by_id(id).map(|collation| (collation.name, collation.charset, collation.max_bytes))
+}
+
 /// `utf8` has been `utf8mb3` in every release that the log can come from.
 fn canonical(name: &str) -> String {
     let name = name.to_ascii_lowercase();

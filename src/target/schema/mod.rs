@@ -19,15 +19,19 @@ mod context;
 mod create;
 mod cursor;
 mod data_type;
+mod decimal;
 mod definition;
 mod encoding;
 mod evolve;
 mod statement;
+mod temporal;
 mod text;
 mod token;
 mod transform;
+mod value;
 
 pub use catalog::{Catalog, SchemaChange};
+pub(crate) use charset::collation_facts;
 pub use context::StatementContext;
 pub use data_type::DataType;
 pub use definition::{

@@ -20,10 +20,6 @@ pub(crate) mod sql_mode {
     pub(crate) const ANSI_QUOTES: u64 = 1 << 2;
     /// A backslash in a string is itself.
     pub(crate) const NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
-    /// Values that do not fit are errors for transactional tables.
-    pub(crate) const STRICT_TRANS_TABLES: u64 = 1 << 21;
-    /// Values that do not fit are errors for every table.
-    pub(crate) const STRICT_ALL_TABLES: u64 = 1 << 22;
     /// Fractional seconds are cut instead of rounded.
     pub(crate) const TIME_TRUNCATE_FRACTIONAL: u64 = 1 << 32;
 }

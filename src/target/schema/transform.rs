@@ -1,33 +1,345 @@
 //! Stored rows from one definition of a table to the next.
+//!
+//! A stored row is a full row image: `[null bitmap][values of the columns that are not NULL]`. A
+//! [`RowTransform`] has one step for each new column; each takes its value from an old column, as it is or
+//! converted, or is a constant.
 
-use crate::Result;
+use crate::binlog::Column;
+use crate::{Error, ErrorKind, Result};
 
+use super::charset;
 use super::context::StatementContext;
 use super::cursor::Parse;
-use super::definition::TableDefinition;
+use super::data_type::DataType;
+use super::definition::{ColumnDefinition, TableDefinition, Unclassified};
 use super::evolve::Successor;
+use super::value::Session;
 
 /// Rewrites the stored rows of a table for one ALTER TABLE.
+///
+/// ```
+/// use rejoin::target::schema::{Catalog, SchemaChange, StatementContext};
+///
+/// let mut catalog = Catalog::new();
+/// let context = StatementContext { default_database: b"d", ..Default::default() };
+/// catalog.apply(b"CREATE DATABASE d", &context)?;
+/// catalog.apply(b"CREATE TABLE t (a TINYINT)", &context)?;
+/// let changes = catalog.apply(b"ALTER TABLE t MODIFY a INT, ADD b CHAR(2) DEFAULT 'x' FIRST", &context)?;
+/// let [SchemaChange::AlterTable { transform: Some(transform), .. }] = &changes[..] else { panic!() };
+/// let mut row = Vec::new();
+/// transform.apply(&[0, 0xff], &mut row)?;
+/// assert_eq!(row, [0, 1, b'x', 0xff, 0xff, 0xff, 0xff]);
+/// # Ok::<(), rejoin::Error>(())
+/// ```
 #[derive(Debug, Clone)]
-pub struct RowTransform {}
+pub struct RowTransform {
+    /// The columns of the rows that come in.
+    old: Vec<Column>,
+    steps: Vec<Step>,
+    /// Why no row can be rewritten at all.
+    blocked: Option<String>,
+    /// The statement, for errors.
+    statement: String,
+    session: Session,
+}
+
+/// Where a new column's value comes from.
+#[derive(Debug, Clone)]
+struct Step {
+    /// The new column, for errors.
+    name: String,
+    source: Source,
+    /// NULL is no value of the new column though it was one of the old.
+    refuses_null: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    /// The value of an old column as it is.
+    Copy(usize),
+    /// The value of an old column, in another form.
+    Convert(usize, Box<Conversion>),
+    /// The same for every row; `None` is NULL.
+    Constant(Option<Vec<u8>>),
+}
+
+#[derive(Debug, Clone)]
+struct Conversion {
+    old: ColumnDefinition,
+    new: ColumnDefinition,
+}
 
 impl RowTransform {
+    /// What has to happen to rows of `old` to become rows of the `successors`; `None`: nothing.
     pub(crate) fn plan(
-        _old: &TableDefinition,
-        _successors: &[Successor],
-        _rows_change: Option<String>,
-        _context: &StatementContext<'_>,
-        _statement: &str,
+        old: &TableDefinition,
+        successors: &[Successor],
+        rows_change: Option<String>,
+        context: &StatementContext<'_>,
+        statement: &str,
     ) -> Parse<Option<Self>> {
-        Ok(None)
+        let columns = old
+            .physical_columns()
+            .ok_or_else(|| Unclassified::new("the columns of the rows are not known"))?;
+        let mut blocked =
+            rows_change.map(|clause| format!("rows change without row events by {clause}"));
+        let mut steps = Vec::with_capacity(successors.len());
+        for successor in successors {
+            let step = match successor.from {
+                Some(from) => carry(from, &old.columns[from], &successor.column),
+                None => successor
+                    .column
+                    .packed_default(context)
+                    .map(Source::Constant),
+            };
+            let before = successor.from.and_then(|from| old.columns.get(from));
+            let refuses_null =
+                before.is_some_and(|before| before.nullable) && !successor.column.nullable;
+            match step {
+                Ok(source) => steps.push(Step {
+                    name: successor.column.name.clone(),
+                    source,
+                    refuses_null,
+                }),
+                Err(reason) => {
+                    let name = &successor.column.name;
+                    blocked.get_or_insert_with(|| format!("column {name}: {reason}"));
+                }
+            }
+        }
+        let as_it_was = |(index, step): (usize, &Step)| {
+            matches!(step.source, Source::Copy(from) if from == index) && !step.refuses_null
+        };
+        if blocked.is_none()
+            && steps.len() == columns.len()
+            && steps.iter().enumerate().all(as_it_was)
+        {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            old: columns,
+            steps,
+            blocked,
+            statement: statement.to_owned(),
+            session: Session::of(context),
+        }))
     }
 
-    /// Writes the row that `old_image` becomes to `new_image`.
+    /// Appends the row that `old_image` becomes to `new_image`.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), naming the clause, where the row cannot
-    /// be rewritten exactly as the server did.
-    pub fn apply(&self, _old_image: &[u8], _new_image: &mut Vec<u8>) -> Result<()> {
+    /// [`ErrorKind::Unsupported`], naming the clause, where the row cannot be rewritten exactly as the
+    /// server did; [`ErrorKind::Malformed`] where `old_image` is no row of the table.
+    pub fn apply(&self, old_image: &[u8], new_image: &mut Vec<u8>) -> Result<()> {
+        if let Some(reason) = &self.blocked {
+            return Err(self.refuse(reason));
+        }
+        let values = self.split(old_image)?;
+        let start = new_image.len();
+        let bitmap = self.steps.len().div_ceil(8);
+        new_image.resize(start + bitmap, 0);
+        for (index, step) in self.steps.iter().enumerate() {
+            let null = match &step.source {
+                Source::Copy(from) => match values[*from] {
+                    Some(value) => {
+                        new_image.extend_from_slice(value);
+                        false
+                    }
+                    None => true,
+                },
+                Source::Convert(from, conversion) => match values[*from] {
+                    Some(value) => {
+                        let converted = self.convert(conversion, &self.old[*from], value);
+                        let converted = converted.map_err(|reason| {
+                            self.refuse(&format!("column {}: {reason}", step.name))
+                        })?;
+                        new_image.extend_from_slice(&converted);
+                        false
+                    }
+                    None => true,
+                },
+                Source::Constant(Some(value)) => {
+                    new_image.extend_from_slice(value);
+                    false
+                }
+                Source::Constant(None) => true,
+            };
+            if null {
+                if step.refuses_null {
+                    return Err(self.refuse(&format!("column {}: a row has NULL", step.name)));
+                }
+                new_image[start + index / 8] |= 1 << (index % 8);
+            }
+        }
         Ok(())
     }
+
+    /// The bytes of each old value, length prefix included; `None` is NULL.
+    fn split<'a>(&self, image: &'a [u8]) -> Result<Vec<Option<&'a [u8]>>> {
+        let cut = || Error::new(ErrorKind::Malformed, "stored row is cut");
+        let bitmap_length = self.old.len().div_ceil(8);
+        let (bitmap, mut rest) = image.split_at_checked(bitmap_length).ok_or_else(cut)?;
+        let mut values = Vec::with_capacity(self.old.len());
+        for (index, column) in self.old.iter().enumerate() {
+            if bitmap[index / 8] >> (index % 8) & 1 != 0 {
+                values.push(None);
+                continue;
+            }
+            let length = column.value_length(rest)?;
+            let (value, tail) = rest.split_at_checked(length).ok_or_else(cut)?;
+            rest = tail;
+            values.push(Some(value));
+        }
+        if rest.is_empty() {
+            Ok(values)
+        } else {
+            Err(Error::new(
+                ErrorKind::Malformed,
+                "stored row is longer than its columns",
+            ))
+        }
+    }
+
+    fn convert(
+        &self,
+        conversion: &Conversion,
+        column: &Column,
+        value: &[u8],
+    ) -> Result<Vec<u8>, String> {
+        let content = column.content(value).map_err(|error| error.to_string())?;
+        // The error value of an ENUM is no member, and stays what it is.
+        if let (DataType::Enum(_), DataType::Enum(members)) =
+            (&conversion.old.data_type, &conversion.new.data_type)
+        {
+            if content.iter().all(|byte| *byte == 0) {
+                return Ok(vec![0; if members.len() < 256 { 1 } else { 2 }]);
+            }
+        }
+        let plain = conversion
+            .old
+            .read_plain(content)
+            .ok_or("a stored value cannot be read")?;
+        conversion.new.write_plain(&plain, self.session)
+    }
+
+    #[cold]
+    fn refuse(&self, reason: &str) -> Error {
+        Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "stored rows cannot be rewritten exactly ({reason}) for the statement: {}",
+                self.statement
+            ),
+        )
+        .remedy("clone a member to get past this statement")
+    }
+}
+
+/// How an old column's values get into the column that follows it.
+fn carry(from: usize, old: &ColumnDefinition, new: &ColumnDefinition) -> Result<Source, String> {
+    if let Some(generated) = &new.generated {
+        let same = old
+            .generated
+            .as_ref()
+            .is_some_and(|before| before.expression == generated.expression);
+        if !same {
+            return Err("its expression is computed for every row".to_owned());
+        }
+    }
+    if new.auto_increment && !old.auto_increment && old.nullable {
+        return Err("AUTO_INCREMENT numbers the rows that had none".to_owned());
+    }
+    if has_same_form(old, new) {
+        return Ok(Source::Copy(from));
+    }
+    if !is_convertible(&old.data_type, &new.data_type) {
+        return Err(format!(
+            "no exact conversion from {:?} to {:?}",
+            old.data_type, new.data_type
+        ));
+    }
+    Ok(Source::Convert(
+        from,
+        Box::new(Conversion {
+            old: old.clone(),
+            new: new.clone(),
+        }),
+    ))
+}
+
+/// Whether values stay as they are, byte for byte.
+fn has_same_form(old: &ColumnDefinition, new: &ColumnDefinition) -> bool {
+    let (Some(before), Some(after)) = (&old.physical, &new.physical) else {
+        return false;
+    };
+    if before.kind != after.kind || before.meta != after.meta || old.unsigned != new.unsigned {
+        return false;
+    }
+    match (&old.data_type, &new.data_type) {
+        (DataType::Enum(before), DataType::Enum(after))
+        | (DataType::Set(before), DataType::Set(after)) => after.starts_with(before),
+        (DataType::Float(before), DataType::Float(after))
+        | (DataType::Double(before), DataType::Double(after)) => after.is_none() || before == after,
+        (before, _) if before.is_text() || new.data_type.is_text() => {
+            let charset = |id| charset::by_id(id).map(|collation| collation.charset);
+            charset(old.collation) == charset(new.collation) && old.data_type == new.data_type
+        }
+        _ => true,
+    }
+}
+
+/// Whether values of one type have an exact counterpart in the other, at least some of them.
+fn is_convertible(old: &DataType, new: &DataType) -> bool {
+    let exact = |data_type: &DataType| {
+        data_type.is_integer()
+            || matches!(
+                data_type,
+                DataType::Decimal(..) | DataType::Bit(_) | DataType::Year
+            )
+    };
+    let real = |data_type: &DataType| matches!(data_type, DataType::Float(_) | DataType::Double(_));
+    let text = |data_type: &DataType| {
+        matches!(
+            data_type,
+            DataType::Char(_) | DataType::VarChar(_) | DataType::Text(_)
+        )
+    };
+    let bytes = |data_type: &DataType| {
+        matches!(
+            data_type,
+            DataType::Binary(_) | DataType::VarBinary(_) | DataType::Blob(_)
+        )
+    };
+    let member = |data_type: &DataType| matches!(data_type, DataType::Enum(_) | DataType::Set(_));
+    let temporal = |data_type: &DataType| {
+        matches!(
+            data_type,
+            DataType::Date | DataType::Time(_) | DataType::DateTime(_) | DataType::Timestamp(_)
+        )
+    };
+    if exact(old) {
+        // BIT prints as bytes, YEAR as four digits.
+        let prints = !matches!(old, DataType::Bit(_) | DataType::Year);
+        return exact(new) || real(new) || (prints && text(new));
+    }
+    if real(old) {
+        return real(new);
+    }
+    if text(old) {
+        return !matches!(new, DataType::Bit(_) | DataType::Year | DataType::Other)
+            && (exact(new) || text(new) || bytes(new) || member(new));
+    }
+    if bytes(old) {
+        return bytes(new) || text(new);
+    }
+    if member(old) {
+        return std::mem::discriminant(old) == std::mem::discriminant(new) || text(new);
+    }
+    if temporal(old) {
+        return (temporal(new)
+            && !matches!((old, new), (DataType::Time(_), _) | (_, DataType::Time(_))))
+            || std::mem::discriminant(old) == std::mem::discriminant(new)
+            || text(new);
+    }
+    false
 }

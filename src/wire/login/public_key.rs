@@ -138,9 +138,11 @@ YQIDAQAB
         for cut in 0..der.len() {
             assert!(check(&pem(&der[..cut]), 9).is_err(), "cut at {cut}");
         }
-        // Header bytes changed in every way: refused, or harmless to what follows.
+        // Header bytes changed: refused, or harmless to what follows.
         for place in (0..34).chain(der.len() - 6..der.len()) {
-            for value in 0..=255 {
+            for value in [
+                0, 1, 2, 3, 0x20, 0x30, 0x7f, 0x80, 0x81, 0x82, 0x83, 0x84, 0xff,
+            ] {
                 let mut der = der.clone();
                 der[place] = value;
                 let pem = pem(&der);

@@ -91,6 +91,11 @@ impl PacketReader {
         }
     }
 
+    /// Sets the largest packet from now on, in bytes.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Enlarges the buffer to `capacity` bytes; what was received stays. Ends the current packet.
     pub fn grow(&mut self, capacity: usize) {
         if capacity > self.buffer.len() {

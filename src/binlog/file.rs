@@ -1,0 +1,420 @@
+//! Binary log files and relay logs, read event by event.
+//!
+//! ```text
+//! fe 62 69 6e   magic
+//! events back to back; the first is a format description
+//! ```
+//!
+//! The reader is made for files that are still being written, too: at the end of what is there it
+//! says so, and goes on when it is asked again. Whether what is left there is the cut tail of a crash
+//! or the front of an event to come, [`LogReader::tail`] tells the caller, who knows which it can be.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{EventHeader, EventType, FormatDescription, format};
+use crate::{Error, ErrorKind, Limits, Result};
+
+/// The first four bytes of every binary log.
+pub const MAGIC: [u8; 4] = *b"\xfebin";
+
+/// The first four bytes of an encrypted one.
+const ENCRYPTED_MAGIC: [u8; 4] = *b"\xfdbin";
+
+/// How much is read at once. Events beyond it make the buffer grow as their bytes arrive.
+const READ_BYTES: usize = 1 << 20;
+
+/// An event of a file.
+#[derive(Debug, Clone, Copy)]
+pub struct LogEvent<'a> {
+    /// Where it starts in the file.
+    pub offset: u64,
+    /// Its header.
+    pub header: EventHeader,
+    /// Its bytes as they stand in the file, checksum included.
+    pub bytes: &'a [u8],
+    /// How it is read. Of a format description this is what it says itself.
+    pub format: &'a Arc<FormatDescription>,
+}
+
+impl<'a> LogEvent<'a> {
+    /// The event without its checksum, which is verified.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Checksum`], with the offset.
+    pub fn verify(&self) -> Result<&'a [u8]> {
+        self.format
+            .verify(self.bytes)
+            .map_err(|error| error.at_offset(self.offset))
+    }
+}
+
+/// What is left behind the last whole event of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tail {
+    /// Nothing.
+    Nothing,
+    /// So many bytes, fewer than a header has.
+    PartOfHeader(usize),
+    /// An event whose body is cut.
+    PartOfEvent {
+        /// Its header.
+        header: EventHeader,
+        /// How many of its bytes are there.
+        available: usize,
+    },
+}
+
+/// Reads a binary log or relay log from its beginning.
+///
+/// ```no_run
+/// use rejoin::Limits;
+/// use rejoin::binlog::LogReader;
+///
+/// let mut reader = LogReader::open("/var/lib/mysql/binlog.000001", &Limits::default())?;
+/// while let Some(event) = reader.next_event()? {
+///     event.verify()?;
+///     println!("{:>10} {}", event.offset, event.header.event_type);
+/// }
+/// # Ok::<(), rejoin::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct LogReader<R> {
+    source: R,
+    buffer: Vec<u8>,
+    /// Where in the buffer the next event starts.
+    next: usize,
+    /// Where in the file it starts; 0 as long as the magic was not read.
+    offset: u64,
+    format: Option<Arc<FormatDescription>>,
+    event_bytes: usize,
+}
+
+impl LogReader<File> {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] where it cannot be opened, and as [`LogReader::new`].
+    pub fn open(path: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(|error| {
+            Error::new(
+                ErrorKind::Configuration,
+                format!("cannot open {name}: {error}"),
+            )
+            .caused_by(error)
+        })?;
+        Self::new(file, limits).map_err(|error| error.in_file(name))
+    }
+}
+
+impl<R: Read> LogReader<R> {
+    /// Reads from `source`, which begins with the magic.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] where it is no binary log, [`ErrorKind::Unsupported`] where it is
+    /// encrypted, [`ErrorKind::TargetIo`] where reading fails.
+    pub fn new(source: R, limits: &Limits) -> Result<Self> {
+        let mut reader = Self {
+            source,
+            buffer: Vec::new(),
+            next: 0,
+            offset: 0,
+            format: None,
+            event_bytes: limits.event_bytes,
+        };
+        while reader.buffer.len() < MAGIC.len() && reader.fill(MAGIC.len())? {}
+        match reader.buffer.first_chunk::<4>() {
+            Some(&MAGIC) => {
+                reader.next = MAGIC.len();
+                reader.offset = MAGIC.len() as u64;
+                Ok(reader)
+            }
+            Some(&ENCRYPTED_MAGIC) => Err(Error::new(
+                ErrorKind::Unsupported,
+                "the binary log is encrypted",
+            )
+            .remedy("read it through its server, which decrypts what it sends")),
+            _ => Err(Error::new(
+                ErrorKind::Malformed,
+                "no binary log: it does not begin with fe 62 69 6e",
+            )
+            .at_offset(0)),
+        }
+    }
+
+    /// Where the next event starts in the file.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The newest format description so far.
+    pub fn format(&self) -> Option<&Arc<FormatDescription>> {
+        self.format.as_ref()
+    }
+
+    /// The next event, its length checked and its checksum not; `None` at the end of what is there.
+    /// Asked again later, it goes on with what was appended meanwhile.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] and [`ErrorKind::Checksum`] (of format descriptions only) with the
+    /// offset of the event, [`ErrorKind::Limit`], [`ErrorKind::TargetIo`]. After an error the same
+    /// event is met again.
+    pub fn next_event(&mut self) -> Result<Option<LogEvent<'_>>> {
+        let offset = self.offset;
+        let header = match self.whole_event() {
+            Ok(Some(header)) => header,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(error.at_offset(offset)),
+        };
+        let length = header.length as usize;
+        let start = self.next;
+        if header.event_type == EventType::FORMAT_DESCRIPTION {
+            let bytes = self.buffer.get(start..start + length).unwrap_or_default();
+            let format = FormatDescription::decode(bytes).map_err(|e| e.at_offset(offset))?;
+            self.format = Some(Arc::new(format));
+        }
+        let Some(format) = &self.format else {
+            return Err(Error::new(
+                ErrorKind::Malformed,
+                format!(
+                    "{} event where the file's format description was expected",
+                    header.event_type
+                ),
+            )
+            .at_offset(offset));
+        };
+        self.next += length;
+        self.offset += length as u64;
+        Ok(Some(LogEvent {
+            offset,
+            header,
+            bytes: self.buffer.get(start..start + length).unwrap_or_default(),
+            format,
+        }))
+    }
+
+    /// What is left behind the last whole event, after [`next_event`](Self::next_event) has
+    /// returned `None`.
+    pub fn tail(&self) -> Tail {
+        let rest = self.buffer.get(self.next..).unwrap_or_default();
+        if rest.is_empty() {
+            return Tail::Nothing;
+        }
+        match EventHeader::decode(rest) {
+            Ok(header) => Tail::PartOfEvent {
+                header,
+                available: rest.len(),
+            },
+            Err(_) => Tail::PartOfHeader(rest.len()),
+        }
+    }
+
+    /// The header of the next event, which is wholly in the buffer then.
+    fn whole_event(&mut self) -> Result<Option<EventHeader>> {
+        loop {
+            let rest = self.buffer.get(self.next..).unwrap_or_default();
+            let wanted = if rest.len() < EventHeader::SIZE {
+                EventHeader::SIZE
+            } else {
+                let header = EventHeader::decode(rest)?;
+                let length = header.length as usize;
+                if length > self.event_bytes {
+                    return Err(Error::new(
+                        ErrorKind::Limit,
+                        format!(
+                            "{} event claims {length} bytes, {} are allowed (limit event_bytes)",
+                            header.event_type, self.event_bytes
+                        ),
+                    ));
+                }
+                if rest.len() >= length {
+                    return Ok(Some(header));
+                }
+                length
+            };
+            if !self.fill(wanted)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads some more; false where nothing more is there. `wanted` bytes are needed from `next` on.
+    fn fill(&mut self, wanted: usize) -> Result<bool> {
+        let rest = self.buffer.len() - self.next;
+        if self.next > 0 {
+            self.buffer.copy_within(self.next.., 0);
+            self.buffer.truncate(rest);
+            self.next = 0;
+        }
+        // Never more than this ahead of what has come: a claimed length costs nothing.
+        let room = wanted.saturating_sub(rest).clamp(READ_BYTES, 1 << 24);
+        self.buffer.resize(rest + room, 0);
+        let result = loop {
+            match self
+                .source
+                .read(self.buffer.get_mut(rest..).unwrap_or_default())
+            {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        match result {
+            Ok(count) => {
+                self.buffer.truncate(rest + count);
+                Ok(count > 0)
+            }
+            Err(error) => {
+                self.buffer.truncate(rest);
+                Err(Error::new(
+                    ErrorKind::TargetIo,
+                    format!("reading the binary log: {error}"),
+                )
+                .caused_by(error))
+            }
+        }
+    }
+}
+
+/// Refuses the logs of MariaDB, which look alike up to here.
+pub(super) fn refuse_mariadb(server_version: &[u8]) -> Result<()> {
+    let version = format::before_nul(server_version);
+    if version.windows(7).any(|window| window == b"MariaDB") {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "the log is of a MariaDB server ({})",
+                String::from_utf8_lossy(version)
+            ),
+        )
+        .remedy("MariaDB's binary log differs from MySQL's; use a MySQL server"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::binlog::ChecksumAlgorithm;
+
+    fn file() -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        FormatDescription::new("9.7.4", ChecksumAlgorithm::Crc32)
+            .unwrap()
+            .encode(1, 1, true, &mut bytes);
+        for index in 0..3u8 {
+            let start = bytes.len();
+            let header = EventHeader {
+                timestamp: 1,
+                event_type: EventType::IGNORABLE,
+                server_id: 1,
+                length: 19 + 4 + u32::from(index),
+                end_log_pos: 0,
+                flags: EventHeader::IGNORABLE,
+            };
+            bytes.extend_from_slice(&header.encode());
+            bytes.extend(std::iter::repeat_n(index, usize::from(index)));
+            ChecksumAlgorithm::Crc32.append(start, &mut bytes);
+        }
+        bytes
+    }
+
+    /// Gives what is there in pieces of one size, with an end behind each that is not the last.
+    struct Growing<'a> {
+        bytes: &'a [u8],
+        piece: usize,
+        pause: bool,
+    }
+
+    impl Read for Growing<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.pause = !self.pause;
+            if self.pause {
+                return Ok(0);
+            }
+            let count = self.piece.min(self.bytes.len()).min(buffer.len());
+            let (now, later) = self.bytes.split_at(count);
+            buffer[..count].copy_from_slice(now);
+            self.bytes = later;
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn a_file_that_grows_gives_its_events_as_they_become_whole() {
+        let bytes = file();
+        for piece in [1, 7, 19, 50, 4096] {
+            let (now, later) = bytes.split_at(4);
+            let source = now.chain(Growing {
+                bytes: later,
+                piece,
+                pause: false,
+            });
+            let mut reader = LogReader::new(source, &Limits::default()).unwrap();
+            let mut offsets = Vec::new();
+            for _ in 0..2 * bytes.len() {
+                if let Some(event) = reader.next_event().unwrap() {
+                    event.verify().unwrap();
+                    offsets.push(event.offset);
+                }
+            }
+            assert_eq!(offsets, [4, 127, 150, 174], "pieces of {piece}");
+            assert_eq!(reader.tail(), Tail::Nothing);
+        }
+    }
+
+    #[test]
+    fn a_cut_tail_is_told_apart_from_an_end() {
+        let bytes = file();
+        let mut reader = LogReader::new(&bytes[..bytes.len() - 1], &Limits::default()).unwrap();
+        while reader.next_event().unwrap().is_some() {}
+        assert!(matches!(
+            reader.tail(),
+            Tail::PartOfEvent { available: 24, .. }
+        ));
+        assert_eq!(reader.offset(), 174);
+        let mut reader = LogReader::new(&bytes[..180], &Limits::default()).unwrap();
+        while reader.next_event().unwrap().is_some() {}
+        assert_eq!(reader.tail(), Tail::PartOfHeader(6));
+    }
+
+    #[test]
+    fn files_of_other_kinds_are_refused_by_name() {
+        let refused = |bytes: &[u8]| {
+            LogReader::new(bytes, &Limits::default())
+                .and_then(|mut reader| reader.next_event().map(|event| event.is_some()))
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(refused(b"\xfdbin\x01").contains("encrypted"));
+        assert!(refused(b"hello").contains("no binary log"));
+        assert!(refused(b"\xfeb").contains("no binary log"));
+        let mut mariadb = MAGIC.to_vec();
+        FormatDescription::new("10.11.6-MariaDB-log", ChecksumAlgorithm::Crc32)
+            .unwrap()
+            .encode(1, 1, true, &mut mariadb);
+        assert!(refused(&mariadb).contains("MariaDB"));
+    }
+
+    #[test]
+    fn a_claimed_length_is_not_believed() {
+        let mut bytes = file();
+        let at = 127 + EventHeader::LENGTH_OFFSET;
+        bytes[at..at + 4].copy_from_slice(&(1u32 << 30).to_le_bytes());
+        let mut reader = LogReader::new(bytes.as_slice(), &Limits::default()).unwrap();
+        assert!(reader.next_event().unwrap().is_some());
+        assert!(reader.next_event().unwrap().is_none());
+        assert!(reader.buffer.capacity() < 1 << 25);
+        bytes[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+        let mut reader = LogReader::new(bytes.as_slice(), &Limits::default()).unwrap();
+        assert!(reader.next_event().unwrap().is_some());
+        let error = reader.next_event().unwrap_err();
+        assert_eq!(
+            (error.kind(), error.offset()),
+            (ErrorKind::Limit, Some(127))
+        );
+    }
+}

@@ -1,0 +1,125 @@
+-- What an ordinary workload does not have: keys of every type, odd columns, schema changes with rows
+-- there, and transactions of every form. Run on a group's primary.
+CREATE DATABASE odd CHARACTER SET utf8mb4;
+USE odd;
+
+-- Keys of every type that can be one; the rows go in in no order.
+CREATE TABLE key_ti (k TINYINT PRIMARY KEY, v INT);
+INSERT INTO key_ti VALUES (5, 1), (-128, 2), (127, 3), (0, 4), (-1, 5);
+CREATE TABLE key_bu (k BIGINT UNSIGNED PRIMARY KEY, v INT);
+INSERT INTO key_bu VALUES (18446744073709551615, 1), (0, 2), (9223372036854775808, 3), (7, 4);
+CREATE TABLE key_mi (k MEDIUMINT PRIMARY KEY, v INT);
+INSERT INTO key_mi VALUES (-8388608, 1), (8388607, 2), (-1, 3), (0, 4), (256, 5);
+CREATE TABLE key_de (k DECIMAL(12, 4) PRIMARY KEY, v INT);
+INSERT INTO key_de VALUES (-1.5, 1), (1.5, 2), (-99999999.9999, 3), (0, 4), (-0.0001, 5), (0.0001, 6), (10, 7), (9, 8);
+CREATE TABLE key_db (k DOUBLE PRIMARY KEY, v INT);
+INSERT INTO key_db VALUES (-1e300, 1), (1e-300, 2), (0, 3), (-1e-300, 4), (3.5, 5), (-3.5, 6);
+CREATE TABLE key_fl (k FLOAT PRIMARY KEY, v INT);
+INSERT INTO key_fl VALUES (-1e30, 1), (1e-30, 2), (0, 3), (-1e-30, 4), (3.5, 5), (-3.5, 6);
+CREATE TABLE key_bt (k BIT(10) PRIMARY KEY, v INT);
+INSERT INTO key_bt VALUES (b'1111111111', 1), (b'0', 2), (b'1000000000', 3), (b'11111111', 4);
+CREATE TABLE key_yr (k YEAR PRIMARY KEY, v INT);
+INSERT INTO key_yr VALUES (2155, 1), (0, 2), (1901, 3), (2000, 4);
+CREATE TABLE key_da (k DATE PRIMARY KEY, v INT);
+INSERT INTO key_da VALUES ('9999-12-31', 1), ('1000-01-01', 2), ('2026-02-28', 3), ('2026-10-01', 4);
+CREATE TABLE key_tm (k TIME(2) PRIMARY KEY, v INT);
+INSERT INTO key_tm VALUES ('-838:59:59', 1), ('838:59:59', 2), ('-00:00:00.01', 3), ('-00:00:00.99', 4), ('00:00:00', 5), ('-00:00:01', 6), ('00:00:00.5', 7);
+CREATE TABLE key_dt (k DATETIME(6) PRIMARY KEY, v INT);
+INSERT INTO key_dt VALUES ('2026-01-01 00:00:00.000001', 1), ('1000-01-01 00:00:00', 2), ('2026-01-01 00:00:00', 3), ('9999-12-31 23:59:59.999999', 4);
+CREATE TABLE key_ts (k TIMESTAMP(3) PRIMARY KEY, v INT);
+INSERT INTO key_ts VALUES ('2038-01-19 03:14:07.999', 1), ('1970-01-01 00:00:01', 2), ('2026-01-01 00:00:00.5', 3);
+CREATE TABLE key_en (k ENUM('zebra', 'ant', 'cow') PRIMARY KEY, v INT);
+INSERT INTO key_en VALUES ('cow', 1), ('zebra', 2), ('ant', 3);
+CREATE TABLE key_se (k SET('zebra', 'ant', 'cow') PRIMARY KEY, v INT);
+INSERT INTO key_se VALUES ('cow', 1), ('zebra,ant', 2), ('', 3), ('ant', 4);
+CREATE TABLE key_bn (k BINARY(4) PRIMARY KEY, v INT);
+INSERT INTO key_bn VALUES (x'FF', 1), (x'00', 2), ('ab', 3), ('a', 4), (x'6100FF', 5);
+CREATE TABLE key_vb (k VARBINARY(8) PRIMARY KEY, v INT);
+INSERT INTO key_vb VALUES (x'FF', 1), (x'', 2), ('ab', 3), ('a', 4), (x'6100', 5), (x'610000', 6);
+CREATE TABLE key_ch (k CHAR(6) CHARACTER SET latin1 PRIMARY KEY, v INT);
+INSERT INTO key_ch VALUES ('b', 1), ('A', 2), ('ä', 3), ('z', 4), ('', 5), ('aa', 6), ('Ö', 7);
+CREATE TABLE key_gc (k VARCHAR(20) COLLATE utf8mb4_general_ci PRIMARY KEY, v INT);
+INSERT INTO key_gc VALUES ('b', 1), ('A', 2), ('é', 3), ('f', 4), ('', 5), ('ß', 6), ('т', 7), ('a b', 8);
+CREATE TABLE key_ub (k VARCHAR(20) COLLATE utf8mb4_bin PRIMARY KEY, v INT);
+INSERT INTO key_ub VALUES ('b', 1), ('A', 2), ('a', 3), ('é', 4), ('', 5), ('😀', 6), ('ﬃ', 7);
+CREATE TABLE key_0b (k VARCHAR(20) COLLATE utf8mb4_0900_bin PRIMARY KEY, v INT);
+INSERT INTO key_0b VALUES ('b', 1), ('A', 2), ('a', 3), ('a ', 4), ('😀', 5), ('ﬃ', 6);
+CREATE TABLE key_as (k VARCHAR(20) COLLATE utf8mb4_0900_as_cs PRIMARY KEY, v INT);
+INSERT INTO key_as VALUES ('résumé', 1), ('resume', 2), ('Resume', 3), ('RÉSUMÉ', 4), ('résume', 5);
+CREATE TABLE key_ai (k VARCHAR(40) PRIMARY KEY, v INT);
+INSERT INTO key_ai VALUES ('zebra', 1), ('Äpfel', 2), ('apfelsine', 3), ('ørsted', 4), ('Ostern', 5), ('ß', 6), ('st', 7),
+    ('œuvre', 8), ('of', 9), ('naïve café', 10), ('a b', 11), ('a-b', 12), ('ab', 13), ('日本', 14), ('한국', 15), ('жук', 16), ('😀', 17), ('', 18), (' ', 19);
+UPDATE key_ai SET v = v + 100 WHERE k = 'APFEL';
+CREATE TABLE key_px (k VARCHAR(40) NOT NULL, n INT NOT NULL, t TEXT NOT NULL, PRIMARY KEY (k (3), t (2), n));
+INSERT INTO key_px VALUES ('abcd', 1, 'xyz'), ('abce', 2, 'xyy'), ('ABCD', 0, 'XY'), ('ab', 9, ''), ('b', -1, 'q');
+CREATE TABLE key_un (a INT, b VARCHAR(10) NOT NULL, c INT NOT NULL, UNIQUE (a), UNIQUE (b, c), PRIMARY KEY (c, b));
+INSERT INTO key_un VALUES (NULL, 'x', 1), (NULL, 'a', 2), (3, 'X', 2);
+SET SESSION sql_generate_invisible_primary_key = ON;
+CREATE TABLE key_made_up (a INT, b VARCHAR(10));
+INSERT INTO key_made_up VALUES (2, 'two'), (1, 'one'), (2, 'two');
+DELETE FROM key_made_up WHERE a = 1;
+SET SESSION sql_generate_invisible_primary_key = OFF;
+
+-- Odd columns.
+CREATE TABLE made (a INT PRIMARY KEY, b INT AS (a * 2) VIRTUAL, c INT AS (a * 3) STORED, d INT INVISIBLE DEFAULT 7, e VARCHAR(9) DEFAULT 'e');
+INSERT INTO made (a) VALUES (1), (2), (3);
+UPDATE made SET a = 10, d = 8 WHERE a = 1;
+CREATE TABLE shapes (a INT PRIMARY KEY, g GEOMETRY, p POINT NOT NULL SRID 4326, v VECTOR(3));
+INSERT INTO shapes VALUES (1, ST_GeomFromText('LINESTRING(0 0,1 1)'), ST_SRID(POINT(1, 2), 4326), STRING_TO_VECTOR('[1,2.5,-3]')), (2, NULL, ST_SRID(POINT(3, 4), 4326), NULL);
+CREATE TABLE parts (a INT PRIMARY KEY, b INT) PARTITION BY HASH (a) PARTITIONS 4;
+INSERT INTO parts VALUES (1, 1), (2, 2), (3, 3), (-4, 4);
+UPDATE parts SET a = 6 WHERE a = 1;
+DELETE FROM parts WHERE a = 2;
+CREATE TABLE texts (a INT PRIMARY KEY, u VARCHAR(20) CHARACTER SET utf16, s VARCHAR(20) CHARACTER SET sjis, g VARCHAR(20) CHARACTER SET gbk, l TEXT CHARACTER SET latin2, z INT(6) ZEROFILL, f FLOAT(7, 3), d DOUBLE(10, 2));
+INSERT INTO texts VALUES (1, 'utf é', 'ascii', 'ascii', 'łódź', 42, 1.5, 2.25), (2, '😀', NULL, NULL, NULL, NULL, NULL, NULL);
+CREATE TABLE documents (a INT PRIMARY KEY, j JSON);
+INSERT INTO documents VALUES (1, '{"list": [1, -1, 3000000000, 18446744073709551615, 1.5, "x", null, true, {"k": []}], "text": "a\\tb"}'), (2, '"plain"'), (3, NULL), (4, '[]'), (5, JSON_OBJECT('d', CAST(1.25 AS DECIMAL(5, 2)), 'w', CAST('2026-11-21 01:02:03.5' AS DATETIME(6)), 't', CAST('-01:02:03' AS TIME), 'y', CAST('2026-11-21' AS DATE)));
+
+-- Schema changes with rows there.
+CREATE TABLE grown (id INT PRIMARY KEY, a INT, b VARCHAR(10), c CHAR(3));
+INSERT INTO grown VALUES (1, 1, 'one', 'c'), (2, NULL, NULL, NULL);
+ALTER TABLE grown ADD COLUMN first INT NOT NULL DEFAULT 9 FIRST, ALGORITHM = INPLACE;
+ALTER TABLE grown ADD COLUMN mid DATETIME(3) NOT NULL DEFAULT '2026-01-02 03:04:05.678' AFTER a;
+ALTER TABLE grown ADD COLUMN seen TIMESTAMP NULL, ADD COLUMN kind ENUM('a', 'b') DEFAULT 'b', ADD COLUMN note VARCHAR(8) DEFAULT 'née';
+INSERT INTO grown (id, a, b) VALUES (3, 3, 'three');
+ALTER TABLE grown DROP COLUMN c;
+ALTER TABLE grown RENAME COLUMN b TO label, MODIFY COLUMN a BIGINT NULL;
+ALTER TABLE grown MODIFY COLUMN label VARCHAR(300) NULL;
+UPDATE grown SET label = REPEAT('ü', 100) WHERE id = 2;
+ALTER TABLE grown MODIFY COLUMN note VARCHAR(8) AFTER id;
+ALTER TABLE grown ADD INDEX (a), ADD UNIQUE (label), COMMENT = 'changes no row';
+INSERT INTO grown (id, a) VALUES (-5, 50);
+CREATE TABLE rekeyed (a INT NOT NULL, b INT NOT NULL, PRIMARY KEY (a));
+INSERT INTO rekeyed VALUES (1, 30), (2, 20), (3, 10);
+ALTER TABLE rekeyed DROP PRIMARY KEY, ADD PRIMARY KEY (b);
+UPDATE rekeyed SET a = 1 WHERE b = 10;
+DELETE FROM rekeyed WHERE b = 30;
+CREATE TABLE swap_a (id INT PRIMARY KEY, w VARCHAR(5)); CREATE TABLE swap_b LIKE swap_a;
+INSERT INTO swap_a VALUES (1, 'a'); INSERT INTO swap_b VALUES (2, 'b');
+RENAME TABLE swap_a TO swap_c, swap_b TO swap_a, swap_c TO swap_b;
+INSERT INTO swap_a VALUES (3, 'in a');
+CREATE TABLE taken AS SELECT k, v FROM key_ai WHERE v < 10 AND FALSE; DROP TABLE taken;
+CREATE TABLE chosen (PRIMARY KEY (k)) AS SELECT k, v FROM key_mi;
+CREATE VIEW seen AS SELECT * FROM chosen;
+CREATE TABLE `odd name; -- x` (`a``b` INT PRIMARY KEY, `select` INT) COMMENT 'it''s; DROP TABLE odd.chosen';
+INSERT INTO `odd name; -- x` VALUES (1, 2);
+ALTER TABLE `odd name; -- x` RENAME TO renamed;
+/* a comment in front */ INSERT INTO renamed VALUES (3, 4);
+
+-- Transactions of every form.
+BEGIN; INSERT INTO parts VALUES (11, 1); SAVEPOINT one; INSERT INTO parts VALUES (12, 1); ROLLBACK TO one; INSERT INTO parts VALUES (13, 3); COMMIT;
+XA START 'global', 'branch', 7; INSERT INTO parts VALUES (21, 1); XA END 'global', 'branch', 7; XA PREPARE 'global', 'branch', 7; XA COMMIT 'global', 'branch', 7;
+XA START 'undone'; INSERT INTO parts VALUES (22, 1); XA END 'undone'; XA PREPARE 'undone'; XA ROLLBACK 'undone';
+XA START 'quick'; INSERT INTO parts VALUES (23, 1); XA END 'quick'; XA COMMIT 'quick' ONE PHASE;
+SET gtid_next = 'AUTOMATIC:tagged'; INSERT INTO parts VALUES (31, 1); SET gtid_next = 'AUTOMATIC';
+SET SESSION binlog_transaction_compression = ON;
+BEGIN; INSERT INTO documents VALUES (50, JSON_ARRAY(REPEAT('z', 5000))); UPDATE parts SET b = -b; COMMIT;
+SET SESSION binlog_transaction_compression = OFF;
+SET SESSION binlog_rows_query_log_events = ON; UPDATE parts SET b = 77 WHERE a = 3; SET SESSION binlog_rows_query_log_events = OFF;
+UPDATE parts p JOIN made m ON m.a = p.a SET p.b = 55, m.e = 'both';
+INSERT INTO key_ti VALUES (5, 0) ON DUPLICATE KEY UPDATE k = 6;
+REPLACE INTO key_bu VALUES (7, 99), (8, 98);
+CREATE TEMPORARY TABLE hidden (a INT); INSERT INTO hidden VALUES (1); DROP TEMPORARY TABLE hidden;
+CREATE USER someone@localhost; GRANT SELECT ON odd.* TO someone@localhost; ANALYZE TABLE parts; FLUSH TABLES; DROP USER someone@localhost;
+CREATE TABLE large (a INT PRIMARY KEY, b LONGBLOB);
+INSERT INTO large VALUES (1, REPEAT('0123456789abcdef', 1200000)), (2, '');
