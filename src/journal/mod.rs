@@ -40,7 +40,7 @@ mod log;
 pub(crate) mod recover;
 pub(crate) mod segment;
 
-pub use log::{Journal, Mark};
+pub use log::Journal;
 
 /// Where a transaction ends in a log, or the next one begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -58,19 +58,13 @@ impl Applier {
     ///
     /// # Errors
     /// They name the GTID. The state holds part of the transaction then and is of no use.
-    pub(crate) fn apply(
-        &mut self,
-        state: &mut State,
-        transaction: &Transaction<'_>,
-    ) -> Result<()> {
+    pub(crate) fn apply(&mut self, state: &mut State, transaction: &Transaction<'_>) -> Result<()> {
         let gtid = transaction.gtid();
         self.open.clear();
         if state.gtid_executed.contains(gtid) {
-            return Err(Error::new(
-                ErrorKind::Internal,
-                "a transaction came a second time",
-            )
-            .at_gtid(*gtid));
+            return Err(
+                Error::new(ErrorKind::Internal, "a transaction came a second time").at_gtid(*gtid),
+            );
         }
         let done = match transaction.kind() {
             TransactionKind::XaPrepare => prepare(state, transaction),
@@ -148,13 +142,19 @@ impl Applier {
             let Some(bound) = bound.filter(|_| self.open.contains(&event.table_id)) else {
                 return Err(Error::new(
                     ErrorKind::Malformed,
-                    format!("row event for table id {} without its table map", event.table_id),
+                    format!(
+                        "row event for table id {} without its table map",
+                        event.table_id
+                    ),
                 ));
             };
             if let Some(place) = bound.place {
                 let table = state.tables.get_mut(place).and_then(Option::as_mut);
                 let Some(table) = table else {
-                    return Err(Error::new(ErrorKind::Internal, "table map of a dropped table"));
+                    return Err(Error::new(
+                        ErrorKind::Internal,
+                        "table map of a dropped table",
+                    ));
                 };
                 rows::apply(Arc::make_mut(table), &event, &mut self.scratch)?;
             }
@@ -226,7 +226,10 @@ fn prepare(state: &mut State, transaction: &Transaction<'_>) -> Result<()> {
     let last = transaction.events().last();
     let Some((_, event)) = last.filter(|(header, _)| header.event_type == EventType::XA_PREPARE)
     else {
-        return Err(Error::new(ErrorKind::Internal, "XA transaction without its end"));
+        return Err(Error::new(
+            ErrorKind::Internal,
+            "XA transaction without its end",
+        ));
     };
     let event = XaPrepareEvent::decode(transaction.format(), event)?;
     let xid = Xid {
@@ -240,7 +243,10 @@ fn prepare(state: &mut State, transaction: &Transaction<'_>) -> Result<()> {
         gtid: *transaction.gtid(),
         batch: Arc::new(batch),
     };
-    if Arc::make_mut(&mut state.prepared).insert(xid, prepared).is_some() {
+    if Arc::make_mut(&mut state.prepared)
+        .insert(xid, prepared)
+        .is_some()
+    {
         return Err(Error::new(
             ErrorKind::Conflict,
             "an XA transaction of the same name is prepared here",
@@ -309,11 +315,18 @@ fn bind(state: &mut State, map: &TableMap<'_>) -> Result<Option<usize>> {
         return Ok(Some(place));
     }
     let in_table = |error: Error| {
-        Error::new(error.kind(), format!("table {name}: {}", error.message()))
-            .remedy(error.remedy_text().unwrap_or("recover into an empty store").to_owned())
+        Error::new(error.kind(), format!("table {name}: {}", error.message())).remedy(
+            error
+                .remedy_text()
+                .unwrap_or("recover into an empty store")
+                .to_owned(),
+        )
     };
     let Some(known) = state.catalog.table(&name) else {
-        return Err(Error::new(ErrorKind::Internal, "table without a definition"));
+        return Err(Error::new(
+            ErrorKind::Internal,
+            "table without a definition",
+        ));
     };
     let mut definition = known.clone();
     definition.bind(&columns).map_err(in_table)?;
@@ -352,7 +365,11 @@ fn adopt(state: &mut State, name: &TableName, map: &TableMap<'_>) -> Result<usiz
 fn not_executable(event_type: EventType) -> Error {
     Error::new(
         ErrorKind::Unsupported,
-        format!("{event_type} event: a change in statement format, which only an SQL engine can execute"),
+        format!(
+            "{event_type} event: a change in statement format, which only an SQL engine can execute"
+        ),
     )
-    .remedy("set binlog_format=ROW on every member, and clone a member to get past this transaction")
+    .remedy(
+        "set binlog_format=ROW on every member, and clone a member to get past this transaction",
+    )
 }

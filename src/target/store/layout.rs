@@ -57,7 +57,10 @@ impl Layout {
         let columns = self.columns();
         let mut start = columns.len().div_ceil(8);
         for (index, column) in columns.iter().enumerate() {
-            if image.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1) {
+            if image
+                .get(index / 8)
+                .is_some_and(|byte| byte >> (index % 8) & 1 == 1)
+            {
                 cells.push(Cell::Null);
                 continue;
             }
@@ -72,7 +75,10 @@ impl Layout {
         if start != image.len() {
             return Err(Error::new(
                 ErrorKind::Malformed,
-                format!("row of {} bytes where its columns take {start}", image.len()),
+                format!(
+                    "row of {} bytes where its columns take {start}",
+                    image.len()
+                ),
             ));
         }
         Ok(())

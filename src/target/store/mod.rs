@@ -230,7 +230,7 @@ impl Store {
             if let Err(error) = done {
                 self.step_back();
                 if error.fault() == crate::Fault::Target {
-                    self.journal.roll_back_all();
+                    self.journal.roll_back();
                     return Err(error);
                 }
                 // Part of that transaction may have been applied: begin the group anew without it.

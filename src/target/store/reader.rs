@@ -66,7 +66,9 @@ impl Snapshot {
 
     /// The definition of a table.
     pub fn definition(&self, table: &TableName) -> Option<&TableDefinition> {
-        self.state.table(table).map(|table| &table.layout.definition)
+        self.state
+            .table(table)
+            .map(|table| &table.layout.definition)
     }
 
     /// How many rows a table has.
@@ -258,11 +260,9 @@ impl<'a> Line<'a> {
         self.bytes.clear();
         self.layout.cells(image, &mut self.cells)?;
         let columns = self.layout.columns().iter().zip(&self.cells);
-        for ((column, cell), style) in columns.zip(&self.styles) {
-            if !style.visible {
-                continue;
-            }
-            if !self.bytes.is_empty() {
+        let shown = columns.zip(&self.styles).filter(|(_, style)| style.visible);
+        for (index, ((column, cell), style)) in shown.enumerate() {
+            if index > 0 {
                 self.bytes.push(b'\t');
             }
             let Some(value) = cell.bytes(image) else {
@@ -274,7 +274,12 @@ impl<'a> Line<'a> {
             value.write_text(&style.text, &mut self.text)?;
             match style.collation {
                 Some(collation) => {
-                    let text = to_utf8(collation, &self.text);
+                    let text = to_utf8(collation, &self.text).ok_or_else(|| {
+                        Error::new(
+                            ErrorKind::Unsupported,
+                            format!("text of collation {collation} cannot be printed in UTF-8"),
+                        )
+                    })?;
                     write_escaped(Some(&text), &mut self.bytes);
                 }
                 None => write_escaped(Some(&self.text), &mut self.bytes),

@@ -29,11 +29,7 @@ pub(crate) struct Scratch {
 /// # Errors
 /// [`ErrorKind::Conflict`] where a row is there that must not be or is not there that must be; the rows
 /// before it are changed already.
-pub(crate) fn apply(
-    table: &mut Table,
-    event: &RowsEvent<'_>,
-    scratch: &mut Scratch,
-) -> Result<()> {
+pub(crate) fn apply(table: &mut Table, event: &RowsEvent<'_>, scratch: &mut Scratch) -> Result<()> {
     let layout = Arc::clone(&table.layout);
     let mut changer = Changer {
         table,
@@ -53,7 +49,11 @@ pub(crate) fn apply(
 
 /// Whether a bitmap of present columns has all of them.
 fn is_whole(bitmap: &[u8], width: usize) -> bool {
-    (0..width).all(|column| bitmap.get(column / 8).is_some_and(|byte| byte >> (column % 8) & 1 == 1))
+    (0..width).all(|column| {
+        bitmap
+            .get(column / 8)
+            .is_some_and(|byte| byte >> (column % 8) & 1 == 1)
+    })
 }
 
 struct Changer<'a> {
@@ -124,8 +124,10 @@ impl Changer<'_> {
         };
         let mut built = std::mem::take(&mut self.scratch.image);
         let partial = self.scratch.cells.iter();
-        let is_whole =
-            self.whole_after && !partial.clone().any(|cell| matches!(cell, Cell::Partial { .. }));
+        let is_whole = self.whole_after
+            && !partial
+                .clone()
+                .any(|cell| matches!(cell, Cell::Partial { .. }));
         let row = if is_whole {
             after.bytes
         } else {
@@ -292,7 +294,8 @@ pub(crate) fn keyless_key(row: &[u8], number: u64) -> [u8; 16] {
 
 /// The number in such a key.
 pub(crate) fn keyless_number(key: &[u8]) -> u64 {
-    key.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    key.last_chunk::<8>()
+        .map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 fn hash_of(row: &[u8]) -> [u8; 8] {

@@ -6,9 +6,7 @@ use super::layout::Layout;
 use super::rows::keyless_key;
 use super::state::{State, Table};
 use super::tree::{KEY_MAX, Tree};
-use crate::target::schema::{
-    Catalog, RowTransform, SchemaChange, StatementContext, TableName,
-};
+use crate::target::schema::{Catalog, RowTransform, SchemaChange, StatementContext, TableName};
 use crate::{Error, ErrorKind, Result};
 
 /// Executes a statement; whether it changed any table.
@@ -118,11 +116,7 @@ fn alter(
 }
 
 /// All rows in the form of another layout.
-fn rewritten(
-    table: &mut Table,
-    layout: &Layout,
-    transform: Option<&RowTransform>,
-) -> Result<Tree> {
+fn rewritten(table: &mut Table, layout: &Layout, transform: Option<&RowTransform>) -> Result<Tree> {
     let mut rows = Tree::new();
     let (mut image, mut cells, mut key) = (Vec::new(), Vec::new(), Vec::new());
     for (_, stored) in table.rows.iter() {

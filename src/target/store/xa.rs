@@ -97,7 +97,12 @@ mod tests {
             second_phase(b"XA ROLLBACK X'616263',X'',1"),
             Some(SecondPhase::Rollback(xid))
         );
-        for other in [&b"XA END X'616263',X'',1"[..], b"COMMIT", b"XA COMMIT abc", b"\xff"] {
+        for other in [
+            &b"XA END X'616263',X'',1"[..],
+            b"COMMIT",
+            b"XA COMMIT abc",
+            b"\xff",
+        ] {
             assert_eq!(second_phase(other), None);
         }
     }
