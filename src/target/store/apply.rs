@@ -118,7 +118,7 @@ impl Applier {
         let body = event.get(format.header_length()..).unwrap_or_default();
         let map = TableMap::decode(format, event)?;
         let id = map.table_id;
-        if !self.maps.get(&id).is_some_and(|bound| bound.body == body) {
+        if self.maps.get(&id).is_none_or(|bound| bound.body != body) {
             let place = bind(state, &map)?;
             if self.maps.len() >= MAPS_KEPT && self.open.is_empty() {
                 self.maps.clear();
@@ -240,7 +240,6 @@ fn prepare(state: &mut State, transaction: &Transaction<'_>) -> Result<()> {
     let mut batch = Batch::new();
     batch.push(transaction);
     let prepared = Prepared {
-        gtid: *transaction.gtid(),
         batch: Arc::new(batch),
     };
     if Arc::make_mut(&mut state.prepared)

@@ -139,7 +139,7 @@ impl<'a> ImageBuilder<'a> {
 
 /// Sets the bits of the NULL bitmap that belong to no column, so that equal rows have equal bytes.
 pub(crate) fn set_unused_bits(image: &mut [u8], columns: usize) {
-    if columns % 8 != 0
+    if !columns.is_multiple_of(8)
         && let Some(byte) = image.get_mut(columns / 8)
     {
         *byte |= 0xff << (columns % 8);

@@ -20,12 +20,12 @@
 //! DIR/checkpoint.000000000123            all tables at commit number 123, see `checkpoint`
 //! ```
 //!
-//! - [`tree`]: the rows of one table;
-//! - [`state`]: everything at one commit number, and how it is published;
-//! - [`layout`]: columns, row images, keys;
-//! - [`apply`], [`rows`], [`schema_change`], [`xa`]: transactions on a state;
-//! - [`reader`]: what others read;
-//! - [`checkpoint`]: states in files.
+//! - `tree`: the rows of one table;
+//! - `state`: everything at one commit number, and how it is published;
+//! - `layout`: columns, row images, keys;
+//! - `apply`, `rows`, `schema_change`, `xa`: transactions on a state;
+//! - `reader`: what others read;
+//! - `checkpoint`: states in files.
 
 mod apply;
 mod checkpoint;

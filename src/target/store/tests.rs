@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::path::Path;
 
@@ -382,15 +383,20 @@ fn random_transactions(source: &mut Source, count: usize, seed: u64) -> Vec<Mode
         for _ in 0..=next(4) {
             let id = next(60) as i64;
             let name = format!("{number}-{}", "x".repeat(next(120) as usize));
-            if !model.contains_key(&id) {
-                changes.push(insert(id, &name));
-                model.insert(id, name);
-            } else if next(2) == 0 {
-                changes.push(update(id, &name));
-                model.insert(id, name);
-            } else {
-                changes.push(delete(id));
-                model.remove(&id);
+            let deletes = next(2) == 0;
+            match model.entry(id) {
+                Entry::Vacant(free) => {
+                    changes.push(insert(id, &name));
+                    free.insert(name);
+                }
+                Entry::Occupied(taken) if deletes => {
+                    changes.push(delete(id));
+                    taken.remove();
+                }
+                Entry::Occupied(mut taken) => {
+                    changes.push(update(id, &name));
+                    taken.insert(name);
+                }
             }
         }
         source.rows(&changes);

@@ -186,11 +186,10 @@ impl<'a> Content<'a> {
             assembler.push(self.take(header.length as usize)?)?;
         }
         let batch = assembler.take(Batch::new());
-        let Some(transaction) = batch.first() else {
+        if batch.len() != 1 {
             return Err(damaged("a prepared XA transaction is not whole"));
-        };
+        }
         let prepared = Prepared {
-            gtid: *transaction.gtid(),
             batch: Arc::new(batch),
         };
         Ok((xid, prepared))
