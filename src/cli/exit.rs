@@ -21,7 +21,8 @@ pub(super) fn code(error: &Error) -> u8 {
         | ErrorKind::Ahead
         | ErrorKind::Refused
         | ErrorKind::Stopped
-        | ErrorKind::DonorLeft => 4,
+        | ErrorKind::DonorLeft
+        | ErrorKind::TooSlow => 4,
         ErrorKind::Conflict
         | ErrorKind::Schema
         | ErrorKind::Unsupported

@@ -34,7 +34,9 @@ impl Progress {
 
     pub(super) fn show(&self, status: &Status) {
         let what = match status.phase {
+            Phase::RelayLog => "applying the relay log".into(),
             Phase::Joining => "joining".into(),
+            Phase::Cloning => "cloning".into(),
             Phase::Sleeping => "sleeping, all donors were tried".into(),
             Phase::Transfer => match &status.donor {
                 Some(donor) => format!("phase 1, from {donor}"),
