@@ -6,7 +6,7 @@
 
 use super::alter::{Clause, Position};
 use super::charset;
-use super::column::{ColumnSpec, TextAttributes};
+use super::column::{ColumnSpec, TextAttributes, length_width};
 use super::context::StatementContext;
 use super::create::IndexSpec;
 use super::cursor::Parse;
@@ -287,19 +287,11 @@ fn convert_column(column: &mut ColumnDefinition, collation: u16) -> Parse<()> {
         // A text type grows where its characters may take more bytes than its length counts.
         DataType::Text(width) if after > before => {
             let longest = (1u64 << (8 * u32::from(*width))) - 1;
-            *width = match longest * after / before {
-                ..=0xff => 1,
-                ..=0xffff => 2,
-                ..=0xff_ffff => 3,
-                _ => 4,
-            };
+            *width = length_width(longest * after / before);
         }
         DataType::VarChar(length) if u64::from(*length) * after > 65_535 => {
-            column.data_type = DataType::Text(if u64::from(*length) * after > 0xff_ffff {
-                4
-            } else {
-                3
-            });
+            let bytes = u64::from(*length) * after;
+            column.data_type = DataType::Text(length_width(bytes));
         }
         _ => {}
     }
