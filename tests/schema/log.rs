@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use rejoin::Limits;
-use rejoin::binlog::{Column, Event, ImageKind, LogReader, QueryEvent, RowsKind};
+use rejoin::binlog::{Column, Event, LogReader, QueryEvent, RowsKind};
 use rejoin::target::schema::TableName;
 
 use crate::support::server::Server;
@@ -18,7 +18,6 @@ pub enum Logged {
         table: TableName,
         columns: Vec<Column>,
         kind: RowsKind,
-        after: bool,
         image: Vec<u8>,
     },
 }
@@ -86,7 +85,6 @@ impl Place {
                             table: table.clone(),
                             columns: columns.clone(),
                             kind: rows.kind,
-                            after: image.kind == ImageKind::After,
                             image: image.bytes.to_vec(),
                         });
                     }

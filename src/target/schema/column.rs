@@ -262,11 +262,9 @@ impl ColumnSpec {
             "LONGTEXT" => DataType::Text(4),
             "LONG" if cursor.accept("VARBINARY") => DataType::Blob(3),
             "LONG" => {
-                if cursor.accept_any(&["CHAR", "CHARACTER"]) {
-                    cursor.expect("VARYING")?;
-                } else {
-                    cursor.accept_any(&["VARCHAR", "VARCHARACTER"]);
-                }
+                let _ = cursor.accept_all(&["CHAR", "VARYING"])
+                    || cursor.accept_all(&["CHARACTER", "VARYING"])
+                    || cursor.accept_any(&["VARCHAR", "VARCHARACTER"]);
                 DataType::Text(3)
             }
             _ => return Err(unclassified),
