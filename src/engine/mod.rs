@@ -236,7 +236,7 @@ impl MemberBuilder {
 ///
 /// Dropping it stops it and waits for its threads.
 ///
-/// ```ignore
+/// ```no_run
 /// use std::time::Duration;
 /// use rejoin::engine::Member;
 /// use rejoin::group::MySqlGroup;

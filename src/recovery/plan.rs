@@ -37,7 +37,7 @@ impl Method {
     pub fn name(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
-            Self::BinaryLog => "binary_log",
+            Self::BinaryLog => "binlog",
             Self::Clone => "clone",
             Self::Impossible => "impossible",
         }
