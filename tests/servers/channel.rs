@@ -1,14 +1,15 @@
 //! The recovery channel from a real donor, without a store: connection, events, whole transactions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use rejoin::Limits;
 use rejoin::binlog::{
-    Cell, Column, EventType, ImageKind, RowsEvent, TableMap, TextStyle, write_escaped,
+    Cell, Column, EventType, ImageKind, QueryEvent, RowsEvent, TableMap, TextStyle, write_escaped,
 };
 use rejoin::gtid::{GtidSet, Uuid};
 use rejoin::net::{BinlogStream, Connection, DumpRequest, Url};
+use rejoin::target::schema::{Catalog, StatementContext, TableName};
 use rejoin::transaction::{Assembler, Batch, Transaction};
 
 use crate::support::Scenario;
@@ -23,6 +24,10 @@ pub const SCENARIOS: &[Scenario] = &[
     (
         "channel::resumes_where_the_set_ends",
         resumes_where_the_set_ends,
+    ),
+    (
+        "channel::statements_make_the_schema_that_row_events_need",
+        statements_make_the_schema_that_row_events_need,
     ),
     (
         "channel::changes_add_up_to_the_rows_that_the_donor_shows",
@@ -115,6 +120,7 @@ fn reads_every_way_a_donor_can_be_set_up() {
         let server = Server::standalone(options);
         server.sql(include_str!("../support/mixed.sql"));
         server.sql("CALL shop.mixed(10000000, 300)");
+        server.sql(include_str!("../support/odd.sql"));
         let executed: GtidSet = server.executed().parse().expect("a GTID set");
         let stream = open(&server.url(), GtidSet::new()).expect("the donor serves");
         let (received, transactions) =
@@ -262,4 +268,62 @@ fn changes_add_up_to_the_rows_that_the_donor_shows() {
             );
         }
     }
+}
+
+/// Schemas as this library follows them through the log against row events and the server's own.
+fn statements_make_the_schema_that_row_events_need() {
+    let server = Server::standalone(&[]);
+    server.sql(include_str!("../support/mixed.sql"));
+    server.sql("CALL shop.mixed(10000000, 50)");
+    server.sql(include_str!("../support/odd.sql"));
+    let mut stream = open(&server.url(), GtidSet::new()).expect("the donor serves");
+    let mut assembler = Assembler::new(Limits::default(), stream.initial_checksum());
+    while let Some(event) = stream.next_event().expect("the stream is whole") {
+        assembler.push(event).expect("whole events");
+    }
+    let mut catalog = Catalog::new();
+    for transaction in assembler.take(Batch::new()).iter() {
+        follow(&mut catalog, &transaction)
+            .unwrap_or_else(|error| panic!("{}: {error}", transaction.gtid()));
+    }
+    let shown = server.sql(
+        "SELECT CONCAT(c.table_schema, '.', c.table_name), GROUP_CONCAT(c.column_name ORDER BY c.ordinal_position)
+         FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
+         WHERE t.table_type = 'BASE TABLE' AND c.table_schema IN ('shop', 'odd')
+         GROUP BY c.table_schema, c.table_name",
+    );
+    let shown: BTreeSet<String> = shown.lines().map(str::to_owned).collect();
+    let ours: BTreeSet<String> = catalog
+        .tables()
+        .map(|(name, definition)| {
+            let columns: Vec<&str> = definition
+                .columns
+                .iter()
+                .map(|column| column.name.as_str())
+                .collect();
+            format!("{name}\t{}", columns.join(","))
+        })
+        .collect();
+    assert_eq!(ours, shown);
+}
+
+fn follow(catalog: &mut Catalog, transaction: &Transaction<'_>) -> rejoin::Result<()> {
+    let format = transaction.format();
+    for (header, event) in transaction.events() {
+        if header.event_type == EventType::QUERY {
+            let query = QueryEvent::decode(format, event)?;
+            catalog.apply(
+                query.statement,
+                &StatementContext::of(&query, header.timestamp)?,
+            )?;
+        } else if header.event_type == EventType::TABLE_MAP {
+            let map = TableMap::decode(format, event)?;
+            let name = TableName::new(map.database, map.table);
+            let table = catalog
+                .table_mut(&name)
+                .unwrap_or_else(|| panic!("{name} is not known"));
+            table.bind(&map.columns()?)?;
+        }
+    }
+    Ok(())
 }
