@@ -303,7 +303,7 @@ impl Member {
         settings.validate()?;
         *self.settings.lock() = settings.clone();
         // A member that has ended needs no settings.
-        let _ = self.facts.send(Fact::Settings(settings));
+        let _ = self.facts.send(Fact::Settings(Box::new(settings)));
         Ok(())
     }
 
