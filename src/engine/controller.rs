@@ -187,7 +187,7 @@ impl Controller {
                 Input::Executed(executed)
             }
             Fact::ViewChangeApplied(id) => Input::ViewChangeApplied(id),
-            Fact::Settings(settings) => return self.machine.set_settings(settings),
+            Fact::Settings(settings) => return self.machine.set_settings(*settings),
             Fact::Stop => Input::Stop,
         };
         self.tell(input);

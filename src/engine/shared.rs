@@ -100,7 +100,7 @@ pub(super) enum Fact {
     /// A thread has panicked.
     Panicked(Error),
     /// The owner's.
-    Settings(Settings),
+    Settings(Box<Settings>),
     Stop,
 }
 

@@ -37,7 +37,7 @@ impl Method {
     pub fn name(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
-            Self::BinaryLog => "binary_log",
+            Self::BinaryLog => "binlog",
             Self::Clone => "clone",
             Self::Impossible => "impossible",
         }
@@ -159,7 +159,7 @@ impl Sides {
         }
         if self.donors > 0 {
             let mut reason = format!(
-                "{} ONLINE members have the {missing} missing transactions",
+                "ONLINE members that have the {missing} missing transactions: {}",
                 self.donors
             );
             if wants_clone {

@@ -33,7 +33,7 @@ impl Rig {
         let cut = Cut::Gtids(gtids("1-100"));
         assert_eq!(
             rig.tell(Input::Joined { view, cut }),
-            "plan:binary_log connect:1"
+            "plan:binlog connect:1"
         );
         rig
     }
@@ -205,7 +205,7 @@ fn no_attempt_is_allowed() {
         },
         cut: Cut::Gtids(gtids("1")),
     });
-    assert_eq!(words, "plan:binary_log error:no_donor");
+    assert_eq!(words, "plan:binlog error:no_donor");
 }
 
 #[test]
