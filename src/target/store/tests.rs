@@ -1,3 +1,5 @@
+mod speed;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs;
@@ -518,81 +520,4 @@ fn readers_never_see_half_a_transaction() {
             .wait_for(&next, std::time::Duration::from_millis(1))
             .is_none()
     );
-}
-
-/// Prints what a transaction costs: `cargo test --release --lib store_speed -- --ignored --nocapture`.
-/// `ROWS` and `DIRECTORY` in the environment choose another size and place.
-#[test]
-#[ignore = "measures; needs a release build"]
-#[allow(clippy::print_stdout)]
-fn store_speed() {
-    let rows: i64 = std::env::var("ROWS").map_or(1_000_000, |rows| rows.parse().unwrap());
-    let place = std::env::var("DIRECTORY").unwrap_or_else(|_| "/dev/shm".to_owned());
-    let directory = tempfile::tempdir_in(place).unwrap();
-    let mut store = Store::open(directory.path()).unwrap();
-    let mut source = source();
-    let name = "n".repeat(180);
-    // Keys in a scattered order, so that no two changes of a transaction meet in a leaf.
-    let key = |number: i64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15u64 as i64);
-    let started = std::time::Instant::now();
-    for first in (0..rows).step_by(10_000) {
-        for number in (first..first + 10_000).step_by(100) {
-            let changes = (number..number + 100).map(|number| insert(key(number), &name));
-            source.rows(&changes.collect::<Vec<_>>());
-        }
-        store.apply(&source.take()).unwrap();
-    }
-    println!("loaded {rows} rows in {:?}", started.elapsed());
-    let (mut low, mut high) = (0, rows);
-    for group in [64, 256, 1024, 4096] {
-        let count = (60_000 / group) * group;
-        let mut batches = Vec::new();
-        for _ in 0..count / group {
-            for _ in 0..group {
-                let changed = low + 1 + (high * 7919) % (high - low - 1);
-                source.rows(&[
-                    update(key(changed), &name),
-                    insert(key(high), &name),
-                    delete(key(low)),
-                ]);
-                (low, high) = (low + 1, high + 1);
-            }
-            batches.push(source.take());
-        }
-        let bytes: usize = batches.iter().map(Batch::byte_size).sum();
-        let started = std::time::Instant::now();
-        for batch in &batches {
-            store.apply(batch).unwrap();
-        }
-        let elapsed = started.elapsed();
-        println!(
-            "groups of {group}: {:?} a transaction of {} bytes, {:.0} a second",
-            elapsed / count as u32,
-            bytes / count as usize,
-            count as f64 / elapsed.as_secs_f64()
-        );
-    }
-    let started = std::time::Instant::now();
-    store.checkpoint().unwrap();
-    println!("checkpoint in {:?}", started.elapsed());
-    drop(store);
-    let started = std::time::Instant::now();
-    let store = Store::open(directory.path()).unwrap();
-    println!("opened in {:?}", started.elapsed());
-    let snapshot = store.reader().snapshot();
-    let started = std::time::Instant::now();
-    let mut found = 0;
-    for number in 0..1_000_000 {
-        let number = low + (number * 7919) % (high - low);
-        let key = ((key(number) as u64) ^ 1 << 63).to_be_bytes();
-        found += usize::from(snapshot.get(&items(), &key).unwrap().is_some());
-    }
-    println!(
-        "{found} gets of 1000000, {:?} each",
-        started.elapsed() / 1_000_000
-    );
-    println!("{} bytes of keys and rows", snapshot.bytes());
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let memory = status.lines().filter(|line| line.starts_with("VmRSS"));
-    println!("{}", memory.collect::<String>());
 }
