@@ -142,7 +142,8 @@ impl MemberBuilder {
             phase: Phase::Joining,
             donor: None,
             attempts: 0,
-            failed_attempts: Vec::new(),
+            attempt_records: Vec::new(),
+            exit_state_action: None,
             gtid_executed: executed,
             transactions: 0,
             received_bytes: 0,
@@ -235,7 +236,7 @@ impl MemberBuilder {
 ///
 /// Dropping it stops it and waits for its threads.
 ///
-/// ```ignore
+/// ```no_run
 /// use std::time::Duration;
 /// use rejoin::engine::Member;
 /// use rejoin::group::MySqlGroup;
@@ -302,7 +303,7 @@ impl Member {
         settings.validate()?;
         *self.settings.lock() = settings.clone();
         // A member that has ended needs no settings.
-        let _ = self.facts.send(Fact::Settings(settings));
+        let _ = self.facts.send(Fact::Settings(Box::new(settings)));
         Ok(())
     }
 
