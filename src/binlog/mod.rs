@@ -44,7 +44,7 @@ pub(crate) use format::verify;
 pub use group::{TransactionContextEvent, ViewChangeEvent};
 pub use gtid_event::{GtidEvent, UNDEFINED_SERVER_VERSION};
 pub use header::EventHeader;
-pub use json::{JsonContainer, JsonDocument, JsonValue};
+pub use json::{JsonContainer, JsonDiff, JsonDocument, JsonOperation, JsonValue, json_diffs};
 pub use payload::{PayloadCompression, PayloadDecoder, TransactionPayload};
 pub use query::{QueryEvent, StatusVariable};
 pub use rows::{Cell, ExtraRowInfo, ImageKind, RowImage, Rows, RowsEvent, RowsKind};

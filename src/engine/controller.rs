@@ -15,7 +15,7 @@ use super::shared::{Fact, Shared, Source, Work, spawn};
 use super::status::Status;
 use crate::group::{Cut, Feed, Group, GroupMember, News};
 use crate::gtid::{GtidSet, Uuid};
-use crate::net::{Closer, DumpRequest};
+use crate::net::{Closer, DumpRequest, Endpoint};
 use crate::recovery::{Action, Input, Machine, Phase};
 use crate::transaction::Batch;
 use crate::{Error, ErrorKind, Limits, Result};
@@ -37,13 +37,16 @@ pub(super) enum Request {
 pub(super) fn run_group(group: &dyn Group, requests: &Inbox<Request>, facts: &Sender<Fact>) {
     for request in requests {
         let fact = match request {
-            Request::Join(feed) => group
-                .join(feed)
-                .map(|joined| Fact::Joined(Box::new(joined))),
-            Request::Read => group.read().map(Fact::Read),
-            Request::Executed => group.executed().map(Fact::GroupExecuted),
+            Request::Join(feed) => match group.join(feed) {
+                Ok(joined) => Fact::Joined(Box::new(joined)),
+                Err(error) => Fact::JoinFailed(error),
+            },
+            Request::Read => group.read().map_or_else(Fact::ReadFailed, Fact::Read),
+            Request::Executed => group
+                .executed()
+                .map_or_else(Fact::ReadFailed, Fact::GroupExecuted),
         };
-        if facts.send(fact.unwrap_or_else(Fact::GroupFailed)).is_err() {
+        if facts.send(fact).is_err() {
             return;
         }
     }
@@ -81,6 +84,7 @@ pub(super) struct Window {
     began: Duration,
     applied: u64,
     feed_applied: u64,
+    received: u64,
     last_applied: u64,
     last_feed_applied: u64,
 }
@@ -157,7 +161,9 @@ impl Controller {
             }
             Fact::Read(view) => Input::View(view),
             Fact::GroupExecuted(set) => Input::GroupExecuted(set),
-            Fact::GroupFailed(error) | Fact::Panicked(error) => Input::Failed(error),
+            Fact::JoinFailed(error) => Input::JoinFailed(error),
+            Fact::ReadFailed(error) => Input::ReadFailed(error),
+            Fact::Panicked(error) => Input::Failed(error),
             Fact::Connected { attempt } => Input::Connected { attempt },
             Fact::ReceiverFailed { attempt, error } => Input::DonorFailed { attempt, error },
             Fact::ApplyFailed {
@@ -191,11 +197,8 @@ impl Controller {
         match news {
             News::View(view) => self.tell(Input::View(view)),
             News::Unreachable(error) => {
-                if self.machine.phase() == Phase::CatchUp {
-                    self.tell(Input::Failed(error));
-                } else {
-                    warn!("{error}");
-                }
+                warn!("{error}");
+                self.tell(Input::GroupUnreachable(error));
             }
         }
     }
@@ -206,7 +209,14 @@ impl Controller {
         let feed_applied = self.shared.feed_applied.load(Relaxed);
         let whole = now.saturating_sub(self.window.began) >= WINDOW;
         if whole {
+            let received = self.shared.received_bytes.load(Relaxed);
+            self.tell(Input::Received {
+                attempt: self.machine.attempts(),
+                bytes: received - self.window.received,
+                held_back: self.shared.held_back.swap(false, Relaxed),
+            });
             self.window = Window {
+                received,
                 began: now,
                 last_applied: applied - self.window.applied,
                 last_feed_applied: feed_applied - self.window.feed_applied,
@@ -241,7 +251,12 @@ impl Controller {
                 Action::ReadOwn => {
                     let executed = self.shared.executed.lock().clone();
                     info!("executed so far: {} transactions", executed.count());
-                    self.tell(Input::Own(executed));
+                    // Nothing is kept from an earlier run, and nothing can be cloned.
+                    self.tell(Input::Own {
+                        executed,
+                        unapplied: GtidSet::new(),
+                        can_clone: false,
+                    });
                 }
                 Action::Join => {
                     if let Some(feed) = self.feed.take() {
@@ -249,6 +264,13 @@ impl Controller {
                     }
                 }
                 Action::ReadGroup => self.request(Request::Read),
+                Action::ReadGroupExecuted => self.request(Request::Executed),
+                Action::ApplyRelayLog | Action::Clone { .. } | Action::StopClone => {
+                    self.tell(Input::Failed(Error::new(
+                        ErrorKind::Internal,
+                        "asked for what this member cannot do",
+                    )));
+                }
                 Action::Planned(plan) => {
                     info!(
                         "{} transactions are missing; method: {} ({})",
@@ -262,9 +284,17 @@ impl Controller {
                     attempt,
                     of,
                     donor,
+                    endpoint,
                     again,
                 } => {
-                    if let Err(error) = self.connect(attempt, of, donor, again) {
+                    if !again {
+                        self.publish(Event::Donor {
+                            attempt,
+                            of,
+                            donor: donor.clone(),
+                        });
+                    }
+                    if let Err(error) = self.connect(attempt, of, donor, endpoint) {
                         self.tell(Input::Failed(error));
                     }
                 }
@@ -296,11 +326,13 @@ impl Controller {
                     self.status.lock().donor = None;
                     // The cache thread is gone only after a panic, which is told.
                     let _ = self.release.send(());
-                    self.request(Request::Executed);
                     self.publish(Event::CatchUp);
                 }
                 Action::DeclareOnline => self.declare_online(),
-                Action::End(result) => return Some(result),
+                Action::End(end) => {
+                    self.status.lock().exit_state_action = end.exit_state_action;
+                    return Some(end.result);
+                }
             }
         }
         None
@@ -315,33 +347,34 @@ impl Controller {
         self.shared.subscribers.publish(&event);
     }
 
-    fn connect(&mut self, attempt: u32, of: u32, donor: GroupMember, again: bool) -> Result<()> {
-        let number = if again { "again, " } else { "" };
+    fn connect(
+        &mut self,
+        attempt: u32,
+        of: u32,
+        donor: GroupMember,
+        endpoint: Endpoint,
+    ) -> Result<()> {
         info!(
-            "asking donor {} ({}), {number}attempt {attempt} of {of}",
-            donor.address, donor.uuid
+            "asking donor {endpoint} ({}), attempt {attempt} of {of}",
+            donor.uuid
         );
         self.group.donor_chosen(&donor.uuid);
-        self.status.lock().donor = Some(donor.address.to_string());
-        if !again {
-            self.publish(Event::Donor {
-                attempt,
-                of,
-                donor: donor.clone(),
-            });
-        }
+        self.status.lock().donor = Some(endpoint.to_string());
+        let mut options = self.group.donor_options(&donor);
+        self.machine.settings().recovery_channel.apply(&mut options);
         self.connection += 1;
         let closer = Closer::new();
         let receiver = Receiver {
             attempt,
             connection: self.connection,
-            options: self.group.donor_options(&donor),
+            options,
             request: DumpRequest::new(
                 self.server_id,
                 self.uuid,
                 self.shared.executed.lock().clone(),
             ),
-            donor,
+            donor: donor.uuid,
+            endpoint,
             limits: self.limits.clone(),
             shared: Arc::clone(&self.shared),
             closer: closer.clone(),
@@ -399,8 +432,9 @@ impl Controller {
             self.shared.phase_changed.notify_all();
         }
         status.attempts = self.machine.attempts();
-        if status.failed_attempts.len() < self.machine.attempt_records().count() {
-            status.failed_attempts = self.machine.attempt_records().cloned().collect();
+        let records = self.machine.attempt_records();
+        if status.attempt_records.last() != records.last() {
+            status.attempt_records = self.machine.attempt_records().cloned().collect();
         }
         status.gtid_executed = gtid_executed;
         status.transactions = self.shared.applied.load(Relaxed);

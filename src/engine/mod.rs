@@ -142,7 +142,8 @@ impl MemberBuilder {
             phase: Phase::Joining,
             donor: None,
             attempts: 0,
-            failed_attempts: Vec::new(),
+            attempt_records: Vec::new(),
+            exit_state_action: None,
             gtid_executed: executed,
             transactions: 0,
             received_bytes: 0,
@@ -235,7 +236,7 @@ impl MemberBuilder {
 ///
 /// Dropping it stops it and waits for its threads.
 ///
-/// ```ignore
+/// ```no_run
 /// use std::time::Duration;
 /// use rejoin::engine::Member;
 /// use rejoin::group::MySqlGroup;

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver as Pool, SendTimeoutError, Sender};
 use log::{debug, info};
 
 use super::shared::{BATCH_BYTES, BATCH_TRANSACTIONS, Fact, Shared, Source, Work};
-use crate::group::GroupMember;
+use crate::gtid::Uuid;
 use crate::net::{BinlogStream, Closer, ConnectOptions, Connection, DumpRequest, Endpoint};
 use crate::transaction::{Assembler, Batch};
 use crate::{Error, ErrorKind, Limits, Result};
@@ -19,7 +19,8 @@ const OFFER: Duration = Duration::from_millis(50);
 pub(super) struct Receiver {
     pub(super) attempt: u32,
     pub(super) connection: u32,
-    pub(super) donor: GroupMember,
+    pub(super) donor: Uuid,
+    pub(super) endpoint: Endpoint,
     pub(super) options: ConnectOptions,
     pub(super) request: DumpRequest,
     pub(super) limits: Limits,
@@ -47,40 +48,16 @@ impl Receiver {
         }
     }
 
-    /// Tries the donor's recovery endpoints in order; there is no falling back to other addresses.
     fn connect(&self) -> Result<BinlogStream> {
-        let mut last = None;
-        for endpoint in &self.donor.recovery_endpoints {
-            match self.connect_to(endpoint) {
-                Ok(stream) => {
-                    info!(
-                        "connected to donor {endpoint} ({}), attempt {}",
-                        self.donor.uuid, self.attempt
-                    );
-                    return Ok(stream);
-                }
-                Err(error) => last = Some(error.at_donor(endpoint.to_string())),
-            }
-            if self.closer.is_closed() {
-                break;
-            }
-        }
-        Err(last.unwrap_or_else(|| {
-            Error::new(
-                ErrorKind::Refused,
-                format!(
-                    "member {} advertises no usable recovery endpoint",
-                    self.donor.address
-                ),
-            )
-            .remedy("set group_replication_advertise_recovery_endpoints there")
-        }))
-    }
-
-    fn connect_to(&self, endpoint: &Endpoint) -> Result<BinlogStream> {
         let connection =
-            Connection::connect_with(endpoint, &self.options, &self.limits, &self.closer)?;
-        BinlogStream::open(connection, &self.request)
+            Connection::connect_with(&self.endpoint, &self.options, &self.limits, &self.closer)
+                .map_err(|error| error.at_donor(self.endpoint.to_string()))?;
+        let stream = BinlogStream::open(connection, &self.request)?;
+        info!(
+            "connected to donor {} ({}), attempt {}",
+            self.endpoint, self.donor, self.attempt
+        );
+        Ok(stream)
     }
 
     fn receive(&self, mut stream: BinlogStream) -> Result<()> {
@@ -91,14 +68,14 @@ impl Receiver {
                     ErrorKind::Stopped,
                     "the donor ended the stream: its dump thread was killed or it shut down",
                 )
-                .at_donor(self.donor.address.to_string()));
+                .at_donor(self.endpoint.to_string()));
             };
             self.shared
                 .received_bytes
                 .fetch_add(event.len() as u64, Relaxed);
             assembler
                 .push(event)
-                .map_err(|error| error.at_donor(self.donor.address.to_string()))?;
+                .map_err(|error| error.at_donor(self.endpoint.to_string()))?;
             let ready = assembler.ready();
             let full = ready.len() >= BATCH_TRANSACTIONS || assembler.byte_size() >= BATCH_BYTES;
             if full || (!ready.is_empty() && !stream.has_buffered_event()) {
@@ -122,7 +99,10 @@ impl Receiver {
             }
             match self.work.send_timeout(work, OFFER) {
                 Ok(()) => return true,
-                Err(SendTimeoutError::Timeout(back)) => work = back,
+                Err(SendTimeoutError::Timeout(back)) => {
+                    self.shared.held_back.store(true, Relaxed);
+                    work = back;
+                }
                 Err(SendTimeoutError::Disconnected(_)) => return false,
             }
         }

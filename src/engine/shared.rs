@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) applied: AtomicU64,
     /// Bytes of events received from donors.
     pub(super) received_bytes: AtomicU64,
+    /// Whether the applier kept a receiver waiting since the controller last looked.
+    pub(super) held_back: AtomicBool,
     /// Batches of connections to donors up to this one are dropped unapplied.
     pub(super) cancelled: AtomicU32,
     pub(super) subscribers: Subscribers,
@@ -58,6 +60,7 @@ impl Shared {
             feed_applied: AtomicU64::new(0),
             applied: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
+            held_back: AtomicBool::new(false),
             cancelled: AtomicU32::new(0),
             subscribers,
             phase_changed: Condvar::new(),
@@ -76,7 +79,8 @@ pub(super) enum Fact {
     Joined(Box<Joined>),
     Read(View),
     GroupExecuted(GtidSet),
-    GroupFailed(Error),
+    JoinFailed(Error),
+    ReadFailed(Error),
     /// The receiver's.
     Connected {
         attempt: u32,

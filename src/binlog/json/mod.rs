@@ -11,7 +11,11 @@
 //! size count from the `count` field. Keys are sorted by length, then by bytes. Holes are legal: an
 //! update in place may leave some.
 
+mod diff;
 mod text;
+mod tree;
+
+pub use diff::{JsonDiff, JsonOperation, json_diffs};
 
 use super::reader::Reader;
 use crate::{Error, ErrorKind, Limits, Result};
