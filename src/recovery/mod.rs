@@ -35,6 +35,8 @@ mod plan;
 mod policy;
 mod protocol;
 mod reaction;
+#[cfg(test)]
+mod scenarios;
 mod settings;
 #[cfg(test)]
 mod testing;

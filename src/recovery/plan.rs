@@ -159,7 +159,7 @@ impl Sides {
         }
         if self.donors > 0 {
             let mut reason = format!(
-                "{} ONLINE members have the {missing} missing transactions",
+                "ONLINE members that have the {missing} missing transactions: {}",
                 self.donors
             );
             if wants_clone {

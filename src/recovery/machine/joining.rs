@@ -57,6 +57,8 @@ impl Machine {
 
     pub(super) fn join_timed_out(&mut self) {
         let waited = JOIN_TIMEOUT.as_secs();
+        // A refusal would have come by now: it is a member, but cannot be told where it stands.
+        self.joined = true;
         self.fail(Error::new(
             ErrorKind::GroupUnavailable,
             format!("the group has not said within {waited} s what it had executed at the join"),

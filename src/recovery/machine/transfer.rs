@@ -54,7 +54,7 @@ pub(super) enum Step {
 pub(super) enum Next {
     CatchUp,
     AnotherDonor,
-    NextEndpoint,
+    AnotherEndpoint,
     SameDonor,
 }
 
@@ -186,7 +186,7 @@ impl Machine {
     /// Ends recovery where no attempt may follow.
     fn is_over(&mut self) -> bool {
         let why = if self.attempts >= self.settings.recovery_retry_count {
-            format!("no donor is left after {} attempts", self.attempts)
+            format!("no donor is left, attempts made: {}", self.attempts)
         } else if self.view.members.is_empty() {
             "all donors have left the group".into()
         } else if self.all_given_up() {
@@ -347,7 +347,7 @@ impl Machine {
                 reconnecting: false,
             }) if has_endpoint && error.is_donor_fault() => {
                 info!("trying the donor's next endpoint: {error}");
-                self.stop_donor(Next::NextEndpoint);
+                self.stop_donor(Next::AnotherEndpoint);
             }
             Some(Step::Connecting { .. } | Step::Streaming { .. }) => self.give_donor_up(error),
             _ => {}
@@ -432,7 +432,7 @@ impl Machine {
             Next::CatchUp => self.start_catch_up(),
             _ if self.cut_reached() => self.start_catch_up(),
             Next::SameDonor => self.connect(true, true),
-            Next::NextEndpoint => {
+            Next::AnotherEndpoint => {
                 if let Some(current) = &mut self.current {
                     current.endpoint = current.endpoints.pop_front();
                 }
