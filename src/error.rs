@@ -38,6 +38,8 @@ pub enum ErrorKind {
     Network,
     /// Nothing came within the time allowed.
     TimedOut,
+    /// The donor serves, but less than what was asked for as a minimum.
+    TooSlow,
     /// The login was refused, or could not be made safely.
     Authentication,
     /// TLS could not be agreed on, or the certificate was not accepted.
@@ -94,6 +96,7 @@ impl ErrorKind {
         match self {
             Self::Network => "network",
             Self::TimedOut => "timed_out",
+            Self::TooSlow => "too_slow",
             Self::Authentication => "authentication",
             Self::Tls => "tls",
             Self::Privilege => "privilege",
@@ -126,6 +129,7 @@ impl ErrorKind {
         match self {
             Self::Network
             | Self::TimedOut
+            | Self::TooSlow
             | Self::Authentication
             | Self::Tls
             | Self::Privilege

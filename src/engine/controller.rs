@@ -2,20 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver as Inbox, Sender, bounded};
-use log::{error, info, warn};
+use log::{debug, info, warn};
 use parking_lot::Mutex;
 
 use super::event::Event;
-use super::receiver::Receiver;
-use super::shared::{Fact, Shared, Source, Work, spawn};
+use super::receiver::{Receiver, Receivers};
+use super::shared::{Fact, Shared, Source, Work};
 use super::status::Status;
 use crate::group::{Cut, Feed, Group, GroupMember, News};
 use crate::gtid::{GtidSet, Uuid};
-use crate::net::{Closer, DumpRequest};
+use crate::net::{Closer, DumpRequest, Endpoint};
 use crate::recovery::{Action, Input, Machine, Phase};
 use crate::transaction::Batch;
 use crate::{Error, ErrorKind, Limits, Result};
@@ -36,16 +35,22 @@ pub(super) enum Request {
 /// keeps the controller from stopping.
 pub(super) fn run_group(group: &dyn Group, requests: &Inbox<Request>, facts: &Sender<Fact>) {
     for request in requests {
-        let fact = match request {
-            Request::Join(feed) => group
-                .join(feed)
-                .map(|joined| Fact::Joined(Box::new(joined))),
-            Request::Read => group.read().map(Fact::Read),
-            Request::Executed => group.executed().map(Fact::GroupExecuted),
-        };
-        if facts.send(fact.unwrap_or_else(Fact::GroupFailed)).is_err() {
+        if facts.send(answer(group, request)).is_err() {
             return;
         }
+    }
+}
+
+pub(super) fn answer(group: &dyn Group, request: Request) -> Fact {
+    match request {
+        Request::Join(feed) => match group.join(feed) {
+            Ok(joined) => Fact::Joined(Box::new(joined)),
+            Err(error) => Fact::JoinFailed(error),
+        },
+        Request::Read => group.read().map_or_else(Fact::ReadFailed, Fact::Read),
+        Request::Executed => group
+            .executed()
+            .map_or_else(Fact::ReadFailed, Fact::GroupExecuted),
     }
 }
 
@@ -70,7 +75,7 @@ pub(super) struct Controller {
     pub(super) uuid: Uuid,
     /// The number of the latest connection to a donor. Attempts do not serve: one may connect twice.
     pub(super) connection: u32,
-    pub(super) receiver: Option<(Closer, JoinHandle<()>)>,
+    pub(super) receivers: Box<dyn Receivers>,
     pub(super) cut: GtidSet,
     pub(super) window: Window,
 }
@@ -81,6 +86,7 @@ pub(super) struct Window {
     began: Duration,
     applied: u64,
     feed_applied: u64,
+    received: u64,
     last_applied: u64,
     last_feed_applied: u64,
 }
@@ -103,31 +109,41 @@ impl Controller {
 
     /// Runs until recovery ends with an error or the owner stops it.
     pub(super) fn run(mut self) -> Result<()> {
-        let result = loop {
-            if let Some(result) = self.perform() {
-                break result;
+        loop {
+            if let Some(result) = self.turn() {
+                return result;
             }
-            self.refresh();
             if let Some(fact) = self.wait() {
                 self.take(fact);
             }
-            while let Ok(fact) = self.facts.try_recv() {
-                self.take(fact);
-            }
-            while let Ok(news) = self.news.try_recv() {
-                self.take_news(news);
-            }
-            self.look_at_queue();
-            self.tell(Input::Tick);
-        };
-        self.stop_receiver();
-        self.group.leave();
-        self.refresh();
-        match &result {
-            Ok(()) => info!("stopped"),
-            Err(error) => error!("recovery has ended: {error}"),
         }
-        self.shared.subscribers.close();
+    }
+
+    /// Takes in what was told, and does what follows from it, without waiting. The result when
+    /// recovery has ended.
+    pub(super) fn turn(&mut self) -> Option<Result<()>> {
+        while let Ok(fact) = self.facts.try_recv() {
+            self.take(fact);
+        }
+        while let Ok(news) = self.news.try_recv() {
+            self.take_news(news);
+        }
+        self.look_at_queue();
+        self.tell(Input::Tick);
+        let result = self.perform();
+        if let Some(result) = &result {
+            self.receivers.stop();
+            self.group.leave();
+            match result {
+                Ok(()) => info!("stopped"),
+                // Whoever joins the member gets it; saying it here as well would say it twice.
+                Err(error) => debug!("recovery has ended: {error}"),
+            }
+        }
+        self.refresh();
+        if result.is_some() {
+            self.shared.subscribers.close();
+        }
         result
     }
 
@@ -157,7 +173,9 @@ impl Controller {
             }
             Fact::Read(view) => Input::View(view),
             Fact::GroupExecuted(set) => Input::GroupExecuted(set),
-            Fact::GroupFailed(error) | Fact::Panicked(error) => Input::Failed(error),
+            Fact::JoinFailed(error) => Input::JoinFailed(error),
+            Fact::ReadFailed(error) => Input::ReadFailed(error),
+            Fact::Panicked(error) => Input::Failed(error),
             Fact::Connected { attempt } => Input::Connected { attempt },
             Fact::ReceiverFailed { attempt, error } => Input::DonorFailed { attempt, error },
             Fact::ApplyFailed {
@@ -181,7 +199,7 @@ impl Controller {
                 Input::Executed(executed)
             }
             Fact::ViewChangeApplied(id) => Input::ViewChangeApplied(id),
-            Fact::Settings(settings) => return self.machine.set_settings(settings),
+            Fact::Settings(settings) => return self.machine.set_settings(*settings),
             Fact::Stop => Input::Stop,
         };
         self.tell(input);
@@ -191,11 +209,8 @@ impl Controller {
         match news {
             News::View(view) => self.tell(Input::View(view)),
             News::Unreachable(error) => {
-                if self.machine.phase() == Phase::CatchUp {
-                    self.tell(Input::Failed(error));
-                } else {
-                    warn!("{error}");
-                }
+                warn!("{error}");
+                self.tell(Input::GroupUnreachable(error));
             }
         }
     }
@@ -206,7 +221,14 @@ impl Controller {
         let feed_applied = self.shared.feed_applied.load(Relaxed);
         let whole = now.saturating_sub(self.window.began) >= WINDOW;
         if whole {
+            let received = self.shared.received_bytes.load(Relaxed);
+            self.tell(Input::Received {
+                attempt: self.machine.attempts(),
+                bytes: received - self.window.received,
+                held_back: self.shared.held_back.swap(false, Relaxed),
+            });
             self.window = Window {
+                received,
                 began: now,
                 last_applied: applied - self.window.applied,
                 last_feed_applied: feed_applied - self.window.feed_applied,
@@ -241,7 +263,12 @@ impl Controller {
                 Action::ReadOwn => {
                     let executed = self.shared.executed.lock().clone();
                     info!("executed so far: {} transactions", executed.count());
-                    self.tell(Input::Own(executed));
+                    // Nothing is kept from an earlier run, and nothing can be cloned.
+                    self.tell(Input::Own {
+                        executed,
+                        unapplied: GtidSet::new(),
+                        can_clone: false,
+                    });
                 }
                 Action::Join => {
                     if let Some(feed) = self.feed.take() {
@@ -249,6 +276,13 @@ impl Controller {
                     }
                 }
                 Action::ReadGroup => self.request(Request::Read),
+                Action::ReadGroupExecuted => self.request(Request::Executed),
+                Action::ApplyRelayLog | Action::Clone { .. } | Action::StopClone => {
+                    self.tell(Input::Failed(Error::new(
+                        ErrorKind::Internal,
+                        "asked for what this member cannot do",
+                    )));
+                }
                 Action::Planned(plan) => {
                     info!(
                         "{} transactions are missing; method: {} ({})",
@@ -262,15 +296,23 @@ impl Controller {
                     attempt,
                     of,
                     donor,
+                    endpoint,
                     again,
                 } => {
-                    if let Err(error) = self.connect(attempt, of, donor, again) {
+                    if !again {
+                        self.publish(Event::Donor {
+                            attempt,
+                            of,
+                            donor: donor.clone(),
+                        });
+                    }
+                    if let Err(error) = self.connect(attempt, of, donor, endpoint) {
                         self.tell(Input::Failed(error));
                     }
                 }
                 Action::StopDonor { .. } => {
                     self.shared.cancelled.store(self.connection, Release);
-                    self.stop_receiver();
+                    self.receivers.stop();
                     // A panicked applier is told as a fact of its own.
                     let _ = self.fences.send(());
                 }
@@ -296,11 +338,13 @@ impl Controller {
                     self.status.lock().donor = None;
                     // The cache thread is gone only after a panic, which is told.
                     let _ = self.release.send(());
-                    self.request(Request::Executed);
                     self.publish(Event::CatchUp);
                 }
                 Action::DeclareOnline => self.declare_online(),
-                Action::End(result) => return Some(result),
+                Action::End(end) => {
+                    self.status.lock().exit_state_action = end.exit_state_action;
+                    return Some(end.result);
+                }
             }
         }
         None
@@ -315,52 +359,41 @@ impl Controller {
         self.shared.subscribers.publish(&event);
     }
 
-    fn connect(&mut self, attempt: u32, of: u32, donor: GroupMember, again: bool) -> Result<()> {
-        let number = if again { "again, " } else { "" };
+    fn connect(
+        &mut self,
+        attempt: u32,
+        of: u32,
+        donor: GroupMember,
+        endpoint: Endpoint,
+    ) -> Result<()> {
         info!(
-            "asking donor {} ({}), {number}attempt {attempt} of {of}",
-            donor.address, donor.uuid
+            "asking donor {endpoint} ({}), attempt {attempt} of {of}",
+            donor.uuid
         );
         self.group.donor_chosen(&donor.uuid);
-        self.status.lock().donor = Some(donor.address.to_string());
-        if !again {
-            self.publish(Event::Donor {
-                attempt,
-                of,
-                donor: donor.clone(),
-            });
-        }
+        self.status.lock().donor = Some(endpoint.to_string());
+        let mut options = self.group.donor_options(&donor);
+        self.machine.settings().recovery_channel.apply(&mut options);
         self.connection += 1;
-        let closer = Closer::new();
         let receiver = Receiver {
             attempt,
             connection: self.connection,
-            options: self.group.donor_options(&donor),
+            options,
             request: DumpRequest::new(
                 self.server_id,
                 self.uuid,
                 self.shared.executed.lock().clone(),
             ),
-            donor,
+            donor: donor.uuid,
+            endpoint,
             limits: self.limits.clone(),
             shared: Arc::clone(&self.shared),
-            closer: closer.clone(),
+            closer: Closer::new(),
             work: self.work.clone(),
             recycled: self.recycled.clone(),
             facts: self.facts_sender.clone(),
         };
-        let thread = spawn("rejoin-recv", &self.facts_sender, move || receiver.run())?;
-        self.receiver = Some((closer, thread));
-        Ok(())
-    }
-
-    fn stop_receiver(&mut self) {
-        if let Some((closer, thread)) = self.receiver.take() {
-            closer.close();
-            if thread.join().is_err() {
-                warn!("the receiver thread had panicked");
-            }
-        }
+        self.receivers.start(receiver)
     }
 
     fn declare_online(&mut self) {
@@ -399,8 +432,9 @@ impl Controller {
             self.shared.phase_changed.notify_all();
         }
         status.attempts = self.machine.attempts();
-        if status.failed_attempts.len() < self.machine.attempt_records().count() {
-            status.failed_attempts = self.machine.attempt_records().cloned().collect();
+        let records = self.machine.attempt_records();
+        if status.attempt_records.last() != records.last() {
+            status.attempt_records = self.machine.attempt_records().cloned().collect();
         }
         status.gtid_executed = gtid_executed;
         status.transactions = self.shared.applied.load(Relaxed);

@@ -25,7 +25,7 @@ pub(super) const BATCH_BYTES: usize = 4 << 20;
 /// every access is relaxed.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) started: Instant,
+    pub(super) clock: Clock,
     /// What the target has executed; written by the applier after each group commit.
     pub(super) executed: Mutex<GtidSet>,
     /// Whether the controller still has news of `executed` waiting for it.
@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) applied: AtomicU64,
     /// Bytes of events received from donors.
     pub(super) received_bytes: AtomicU64,
+    /// Whether the applier kept a receiver waiting since the controller last looked.
+    pub(super) held_back: AtomicBool,
     /// Batches of connections to donors up to this one are dropped unapplied.
     pub(super) cancelled: AtomicU32,
     pub(super) subscribers: Subscribers,
@@ -47,10 +49,27 @@ pub(super) struct Shared {
     pub(super) phase_changed: Condvar,
 }
 
+/// What says how late it is.
+#[derive(Debug)]
+pub(super) enum Clock {
+    /// Time since the member was started.
+    Real(Instant),
+}
+
+/// What came of a turn of a thread's loop, which does one piece of work without waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    Worked,
+    /// There is nothing to do.
+    Idle,
+    /// Nobody is left to work for.
+    Ended,
+}
+
 impl Shared {
     pub(super) fn new(executed: GtidSet, subscribers: Subscribers) -> Self {
         Self {
-            started: Instant::now(),
+            clock: Clock::Real(Instant::now()),
             executed: Mutex::new(executed),
             executed_told: AtomicBool::new(false),
             delivered: Mutex::default(),
@@ -58,6 +77,7 @@ impl Shared {
             feed_applied: AtomicU64::new(0),
             applied: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
+            held_back: AtomicBool::new(false),
             cancelled: AtomicU32::new(0),
             subscribers,
             phase_changed: Condvar::new(),
@@ -65,7 +85,9 @@ impl Shared {
     }
 
     pub(super) fn now(&self) -> Duration {
-        self.started.elapsed()
+        match &self.clock {
+            Clock::Real(started) => started.elapsed(),
+        }
     }
 }
 
@@ -76,7 +98,8 @@ pub(super) enum Fact {
     Joined(Box<Joined>),
     Read(View),
     GroupExecuted(GtidSet),
-    GroupFailed(Error),
+    JoinFailed(Error),
+    ReadFailed(Error),
     /// The receiver's.
     Connected {
         attempt: u32,
@@ -96,7 +119,7 @@ pub(super) enum Fact {
     /// A thread has panicked.
     Panicked(Error),
     /// The owner's.
-    Settings(Settings),
+    Settings(Box<Settings>),
     Stop,
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::gtid::GtidSet;
-use crate::recovery::{AttemptRecord, Phase};
+use crate::recovery::{AttemptRecord, ExitStateAction, Phase};
 
 /// How a member stands at one moment.
 #[derive(Debug, Clone)]
@@ -15,8 +15,11 @@ pub struct Status {
     pub donor: Option<String>,
     /// Attempts made, over all donors.
     pub attempts: u32,
-    /// The attempts that failed, oldest first, the latest 256.
-    pub failed_attempts: Vec<AttemptRecord>,
+    /// The attempts that are over, oldest first, the latest 256; the last one may have brought
+    /// everything, the others have failed.
+    pub attempt_records: Vec<AttemptRecord>,
+    /// What `exit_state_action` asks of the member's server, once recovery has failed in the group.
+    pub exit_state_action: Option<ExitStateAction>,
     /// What the target has executed.
     pub gtid_executed: GtidSet,
     /// Transactions applied since the start, from any source.

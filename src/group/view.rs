@@ -89,6 +89,16 @@ impl View {
             .filter(|member| member.state == MemberState::Online)
     }
 
+    /// Whether most of the members can be reached: without a majority, a group decides nothing.
+    pub fn has_majority(&self) -> bool {
+        let unreachable = self
+            .members
+            .iter()
+            .filter(|member| member.state == MemberState::Unreachable)
+            .count();
+        unreachable == 0 || self.members.len() > 2 * unreachable
+    }
+
     /// Everything that any member is known to have executed or received.
     pub fn executed(&self) -> GtidSet {
         let mut all = GtidSet::new();

@@ -35,11 +35,6 @@ impl Composer {
         &self.bytes
     }
 
-    /// Takes back everything behind the first `length` bytes.
-    pub(crate) fn truncate(&mut self, length: usize) {
-        self.bytes.truncate(length);
-    }
-
     /// Gives memory back that an unusually large group took.
     pub(crate) fn shrink_to(&mut self, capacity: usize) {
         self.bytes.shrink_to(capacity);

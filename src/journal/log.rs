@@ -43,14 +43,6 @@ pub struct Journal {
     failed: bool,
 }
 
-/// A place among the appended transactions to which [`Journal::roll_back`] can go back.
-#[derive(Debug, Clone)]
-pub struct Mark {
-    bytes: usize,
-    gtids: usize,
-    clock: Clock,
-}
-
 impl Journal {
     /// Opens the log in `directory`, or makes an empty one, and hands its transactions behind `from`
     /// (all, where that is `None`) to `replay` in batches. `from` is a position with everything that
@@ -230,20 +222,11 @@ impl Journal {
         Ok(())
     }
 
-    /// Where the appended transactions end now.
-    pub fn mark(&self) -> Mark {
-        Mark {
-            bytes: self.pending.bytes().len(),
-            gtids: self.pending_gtids.len(),
-            clock: self.clock.clone(),
-        }
-    }
-
-    /// Takes back what was appended behind `mark`.
-    pub fn roll_back(&mut self, mark: Mark) {
-        self.pending.truncate(mark.bytes);
-        self.pending_gtids.truncate(mark.gtids);
-        self.clock = mark.clock;
+    /// Takes back everything since the last commit.
+    pub fn roll_back(&mut self) {
+        self.pending.restart(self.end.offset);
+        self.pending_gtids.clear();
+        self.clock = Clock::at(self.end.sequence_number);
     }
 
     /// Writes what was appended and waits until it is on the disk.

@@ -26,12 +26,12 @@
 //! and cuts the last segment behind its last whole transaction; zeros behind the end are an end, too.
 //! A fault before the end of a segment that is not the last one is damage, and an error.
 //!
-//! - [`compose`]: events of a transaction as they stand in a file;
-//! - [`index`]: the list of segments;
-//! - [`segment`]: reading the events of one segment;
-//! - [`recover`]: reading a whole log, from a position to its end;
-//! - [`log`]: the journal that is written to;
-//! - [`disk`]: operations on files, where tests put their faults.
+//! - `compose`: events of a transaction as they stand in a file;
+//! - `index`: the list of segments;
+//! - `segment`: reading the events of one segment;
+//! - `recover`: reading a whole log, from a position to its end;
+//! - `log`: the journal that is written to;
+//! - `disk`: operations on files, where tests put their faults.
 
 pub(crate) mod compose;
 pub(crate) mod disk;
@@ -40,7 +40,7 @@ mod log;
 pub(crate) mod recover;
 pub(crate) mod segment;
 
-pub use log::{Journal, Mark};
+pub use log::Journal;
 
 /// Where a transaction ends in a log, or the next one begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,14 +3,19 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::FailureClass;
 use crate::group::GroupMember;
+use crate::net::Endpoint;
 use crate::{Error, ErrorKind};
 
 /// Why an attempt ended without reaching the end of phase 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptEnd {
-    /// The class of the failure.
+    /// What failed.
     pub kind: ErrorKind,
+    /// The class of failures that it belongs to, which decides the
+    /// [reaction](super::Reactions).
+    pub class: FailureClass,
     /// The failure, for people.
     pub message: String,
     /// What can be done about it, where that is known.
@@ -21,6 +26,7 @@ impl AttemptEnd {
     pub(super) fn of(error: &Error) -> Self {
         Self {
             kind: error.kind(),
+            class: FailureClass::of(error.kind()),
             message: error.to_string(),
             remedy: error.remedy_text().map(String::from),
         }
@@ -34,11 +40,15 @@ pub struct AttemptRecord {
     pub number: u32,
     /// The member that was asked.
     pub donor: GroupMember,
+    /// Where it was connected to, or was tried last; `None` where it advertises no endpoint.
+    pub endpoint: Option<Endpoint>,
     /// When it began, on the clock of the machine's owner.
     pub began: Duration,
+    /// When it ended, on the same clock.
+    pub ended: Duration,
     /// Transactions that were applied during it.
     pub applied: u64,
-    /// Why it ended; `None` while it goes on and when it brought all that was missing.
+    /// Why it ended; `None` when it brought all that was missing.
     pub end: Option<AttemptEnd>,
 }
 
@@ -93,9 +103,10 @@ impl History {
             } else {
                 &format!("{times} times")
             };
+            let at = record.endpoint.as_ref().unwrap_or(&record.donor.address);
             message.push_str(&format!(
-                "; {} failed {times}, at last with {}: {}",
-                record.donor.address, end.kind, end.message
+                "; {at} failed {times}, at last with {}: {}",
+                end.kind, end.message
             ));
         }
         let error = Error::new(kind, message);

@@ -6,24 +6,46 @@
 //! plan, donor, attempt, sleep, failover, phase and ONLINE is taken here.
 //!
 //! ```text
-//! ReadOwn -> Join -> (ReadGroup) -> plan -> Connect -> ... cut reached -> StartCatchUp -> DeclareOnline
-//!                                            ^    |
-//!                                            |    v failure: StopDonor, Failover
-//!                                          Sleep (only when every donor was tried)
+//! ReadOwn -> (ApplyRelayLog) -> Join -> (ReadGroup) -> plan -> (Clone) -> Connect -> ... cut reached
+//!   -> StopDonor -> StartCatchUp, ReadGroupExecuted -> ... queue short, all applied -> DeclareOnline
+//!
+//! in phase 1:  Connect <- next donor <- Failover, StopDonor <- failure, donor left
+//!                 ^-- Sleep <- every donor was tried
 //! ```
 //!
 //! The behaviour is that of MySQL 9.7's plugin (manual, "Distributed Recovery"; read in its source
-//! and measured on 9.7.4) unless a setting asks for something better.
+//! and measured on 9.7.4). Settings can ask for something better; where the machine does differently
+//! without being asked, the outcome is one that MySQL's own course could have had:
+//!
+//! - When nothing is missing no donor is asked; MySQL counts an attempt without connecting.
+//! - When a donor fails although the end of phase 1 is already applied, recovery goes on; MySQL
+//!   makes another attempt to find that out.
+//! - A broken connection is tried once more at once. Applied transactions earn it another such try;
+//!   for MySQL any event does, so that a donor which sends only the head of its log could hold
+//!   it for ever.
+//! - Errors of the target and of the configuration end recovery at once: no donor could help.
+//! - ONLINE waits until everything is applied that the group had executed when phase 2 began. A
+//!   member of the group itself has received all of that by then; from outside it must be asked.
 
 mod attempt;
+mod channel;
 mod donor_list;
 mod machine;
 mod plan;
+mod policy;
+mod protocol;
+mod reaction;
+#[cfg(test)]
+mod scenarios;
 mod settings;
 #[cfg(test)]
 mod testing;
 
 pub use attempt::{AttemptEnd, AttemptRecord};
-pub use machine::{Action, Input, Machine, Phase};
+pub use channel::ChannelSettings;
+pub use machine::Machine;
 pub use plan::{Method, Plan};
-pub use settings::{OnlineRule, Settings};
+pub use policy::{DonorPolicy, Selector};
+pub use protocol::{Action, End, Input, Phase};
+pub use reaction::{FailureClass, Reaction, Reactions, SlowDonor};
+pub use settings::{ExitStateAction, OnlineRule, Settings};

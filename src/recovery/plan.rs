@@ -9,6 +9,7 @@ use crate::gtid::GtidSet;
 use crate::net::ServerVersion;
 
 use super::Settings;
+use super::policy::still_has;
 
 /// The oldest version that a group accepts as the donor of a clone.
 const CLONE_DONOR_VERSION: ServerVersion = ServerVersion {
@@ -36,7 +37,7 @@ impl Method {
     pub fn name(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
-            Self::BinaryLog => "binary_log",
+            Self::BinaryLog => "binlog",
             Self::Clone => "clone",
             Self::Impossible => "impossible",
         }
@@ -57,21 +58,41 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Compares `own` with the group. `clone_available` says whether this member can clone at all.
+    /// Compares `own` with the group, whose members but this one are in `view`. `can_clone` says
+    /// whether this member's data can be replaced with a donor's.
     pub fn new(
         own: &GtidSet,
         view: &View,
         cut: &Cut,
         settings: &Settings,
-        clone_available: bool,
+        can_clone: bool,
     ) -> Self {
+        if view.members.is_empty() {
+            return Self {
+                method: Method::Nothing,
+                reason: "alone in the group".into(),
+                missing: GtidSet::new(),
+                errant: GtidSet::new(),
+            };
+        }
         let mut group = view.executed();
         if let Cut::Gtids(set) = cut {
             group.extend(set);
         }
         let missing = group.subtract(own);
-        let errant = own.subtract(&group);
-        let (method, reason) = choose(&missing, view, settings, clone_available);
+        let knows_group =
+            matches!(cut, Cut::Gtids(_)) || view.members.iter().any(|m| m.executed.is_some());
+        let errant = if knows_group {
+            own.subtract(&group)
+        } else {
+            GtidSet::new()
+        };
+        let sides = Sides::new(own, view, cut);
+        let (method, reason) = match cut {
+            // The end of phase 1 is itself a transaction that only a donor can send.
+            Cut::Gtids(_) if missing.is_empty() => (Method::Nothing, "nothing is missing".into()),
+            _ => sides.choose(missing.count(), settings, can_clone),
+        };
         Self {
             method,
             reason,
@@ -81,74 +102,94 @@ impl Plan {
     }
 }
 
-fn choose(
-    missing: &GtidSet,
-    view: &View,
-    settings: &Settings,
-    clone_available: bool,
-) -> (Method, String) {
-    let count = missing.count();
-    if count == 0 {
-        return (Method::Nothing, "nothing is missing".into());
+/// Who could help, in the terms of the decision table.
+struct Sides {
+    /// What those that could be cloned have and we have not: the table's measure of the gap.
+    gap: u64,
+    /// ONLINE members that could be cloned.
+    clone_donors: usize,
+    /// ONLINE members that still have the gap in their binary logs.
+    donors: usize,
+    /// RECOVERING members that still have it: they may be ONLINE soon.
+    recovering: usize,
+}
+
+impl Sides {
+    fn new(own: &GtidSet, view: &View, cut: &Cut) -> Self {
+        let mut theirs = GtidSet::new();
+        let mut clone_donors = 0;
+        for member in view.online().filter(|member| can_be_cloned(member)) {
+            clone_donors += 1;
+            match (&member.executed, cut) {
+                (Some(executed), _) => theirs.extend(executed),
+                (None, Cut::Gtids(cut)) => theirs.extend(cut),
+                (None, Cut::ViewId(_)) => {}
+            }
+        }
+        let gap = theirs.subtract(own);
+        let with_logs = |state| {
+            view.members
+                .iter()
+                .filter(|member| member.state == state && still_has(member, &gap))
+                .count()
+        };
+        Self {
+            clone_donors,
+            donors: with_logs(MemberState::Online),
+            recovering: with_logs(MemberState::Recovering),
+            gap: gap.count(),
+        }
     }
-    let still_has = |member: &&GroupMember| {
-        member
-            .purged
-            .as_ref()
-            .is_none_or(|purged| !purged.intersects(missing))
-    };
-    let with_logs = view.online().filter(still_has).count();
-    let recovering_with_logs = view
-        .members
-        .iter()
-        .filter(|member| member.state == MemberState::Recovering)
-        .filter(still_has)
-        .count();
-    let clone_donors = view
-        .online()
-        .filter(|member| {
-            member
-                .version
-                .is_some_and(|version| version >= CLONE_DONOR_VERSION)
-        })
-        .count();
-    let breach = count >= settings.clone_threshold;
-    let wants_clone = clone_donors > 0 && (breach || with_logs == 0);
-    if wants_clone && clone_available {
-        let reason = if breach {
+
+    fn choose(&self, missing: u64, settings: &Settings, can_clone: bool) -> (Method, String) {
+        let breach = self.gap >= settings.clone_threshold;
+        let wants_clone = self.clone_donors > 0 && (breach || self.donors == 0);
+        if wants_clone && can_clone {
+            let reason = if breach {
+                format!(
+                    "{} transactions are missing, at least clone_threshold {}",
+                    self.gap, settings.clone_threshold
+                )
+            } else {
+                format!(
+                    "no ONLINE member has the {missing} missing transactions in its binary logs"
+                )
+            };
+            return (Method::Clone, reason);
+        }
+        if self.donors > 0 {
+            let mut reason = format!(
+                "ONLINE members that have the {missing} missing transactions: {}",
+                self.donors
+            );
+            if wants_clone {
+                reason.push_str("; a clone would be preferred but is not available here");
+            }
+            return (Method::BinaryLog, reason);
+        }
+        if self.recovering > 0 {
+            let reason = format!(
+                "only members that are RECOVERING have the {missing} missing transactions; \
+                 waiting for one to be ONLINE"
+            );
+            return (Method::BinaryLog, reason);
+        }
+        let reason = if self.clone_donors > 0 {
             format!(
-                "{count} transactions are missing, at least clone_threshold {}",
-                settings.clone_threshold
+                "the {missing} missing transactions are purged from the binary logs of every \
+                 member, and a clone is not available here"
             )
         } else {
-            format!("no ONLINE member has the {count} missing transactions in its binary logs")
+            "no member of the group is ONLINE or RECOVERING".into()
         };
-        return (Method::Clone, reason);
+        (Method::Impossible, reason)
     }
-    if with_logs > 0 {
-        let mut reason =
-            format!("{with_logs} ONLINE members have the {count} missing transactions");
-        if wants_clone {
-            reason.push_str("; a clone would be preferred but is not available here");
-        }
-        return (Method::BinaryLog, reason);
-    }
-    if recovering_with_logs > 0 {
-        return (
-            Method::BinaryLog,
-            format!(
-                "only members that are RECOVERING have the {count} missing transactions; \
-                 waiting for one to be ONLINE"
-            ),
-        );
-    }
-    (
-        Method::Impossible,
-        format!(
-            "the {count} missing transactions are purged from the binary logs of every member, \
-             and a clone is not available here"
-        ),
-    )
+}
+
+pub(super) fn can_be_cloned(member: &GroupMember) -> bool {
+    member
+        .version
+        .is_some_and(|version| version >= CLONE_DONOR_VERSION)
 }
 
 #[cfg(test)]
@@ -195,7 +236,11 @@ mod tests {
         let good = (Online, "", "9.7.4");
         let purged = (Online, "1-60", "9.7.4");
         let old = (Online, "1-60", "8.3.0");
+        let edge = (Online, "1-60", "8.4.0");
         let joining = (Recovering, "", "9.7.4");
+        let lagging = (Recovering, "100", "9.7.4");
+        let lost = (MemberState::Unreachable, "", "9.7.4");
+        let failed = (MemberState::Error, "", "9.7.4");
         for (members, threshold, with_clone, without) in [
             // breach, clone donors
             (&[good, good][..], 50, Method::Clone, Method::BinaryLog),
@@ -203,11 +248,17 @@ mod tests {
             // nobody ONLINE has the logs
             (&[purged, purged], 1000, Method::Clone, Method::Impossible),
             (&[purged, good], 1000, Method::BinaryLog, Method::BinaryLog),
-            // too old to be cloned from
-            (&[old], 1000, Method::Impossible, Method::Impossible),
-            (&[old, joining], 1000, Method::BinaryLog, Method::BinaryLog),
-            (&[purged, joining], 1000, Method::Clone, Method::BinaryLog),
+            // too old to be cloned from: the table sees no gap then, an attempt will show it
+            (&[old], 1000, Method::BinaryLog, Method::BinaryLog),
             (&[old, joining], 10, Method::BinaryLog, Method::BinaryLog),
+            (&[edge], 1000, Method::Clone, Method::Impossible),
+            (&[edge], 50, Method::Clone, Method::Impossible),
+            // one that is RECOVERING may be ONLINE soon
+            (&[purged, joining], 1000, Method::Clone, Method::BinaryLog),
+            (&[joining], 1000, Method::BinaryLog, Method::BinaryLog),
+            (&[purged, lagging], 1000, Method::Clone, Method::Impossible),
+            // nobody
+            (&[lost, failed], 1, Method::Impossible, Method::Impossible),
         ] {
             for (available, expected) in [(true, with_clone), (false, without)] {
                 let plan = plan(members, "1-50", threshold, available);
@@ -230,6 +281,51 @@ mod tests {
         );
         assert_eq!(plan.method, Method::BinaryLog);
         assert_eq!(plan.missing, gtids("51-100"));
+    }
+
+    #[test]
+    fn a_view_change_event_must_come_from_a_donor() {
+        let mut only = member(1, MemberState::Online);
+        only.executed = Some(gtids("1-5"));
+        let mut view = View {
+            members: vec![only],
+        };
+        let cut = Cut::ViewId("17:4".into());
+        let settings = Settings::default();
+        let plan = Plan::new(&gtids("1-6"), &view, &cut, &settings, true);
+        assert_eq!(plan.method, Method::BinaryLog);
+        assert_eq!(plan.errant, gtids("6"));
+        // Of a group that tells nothing, nothing can be said.
+        view.members[0].executed = None;
+        let plan = Plan::new(&gtids("1-6"), &view, &cut, &settings, true);
+        assert_eq!(plan.method, Method::BinaryLog);
+        assert!(plan.errant.is_empty());
+    }
+
+    #[test]
+    fn what_clone_donors_do_not_tell_is_taken_from_the_cut() {
+        let mut only = member(1, MemberState::Online);
+        only.purged = Some(gtids("90"));
+        let view = View {
+            members: vec![only],
+        };
+        let cut = Cut::Gtids(gtids("1-100"));
+        let plan = Plan::new(&gtids("1-50"), &view, &cut, &Settings::default(), true);
+        assert_eq!(plan.method, Method::Clone);
+    }
+
+    #[test]
+    fn alone_there_is_nothing_to_recover_from() {
+        let cut = Cut::Gtids(gtids("1-100"));
+        let plan = Plan::new(
+            &gtids("1-200"),
+            &View::default(),
+            &cut,
+            &Settings::default(),
+            true,
+        );
+        assert_eq!(plan.method, Method::Nothing);
+        assert!(plan.errant.is_empty());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod key;
 pub mod schema;
+pub mod store;
 
 use crate::Error;
 use crate::gtid::GtidSet;

@@ -1,6 +1,6 @@
 //! A source of transactions as a server would log them, byte by byte, for tests that need no server.
 //!
-//! Its one table is `shop.items (id BIGINT PRIMARY KEY, name VARCHAR(255), note LONGTEXT)`.
+//! Its one table is `shop.items (id BIGINT PRIMARY KEY, name VARCHAR(255) of latin1, note LONGTEXT)`.
 
 use rejoin::Limits;
 use rejoin::binlog::{ChecksumAlgorithm, EventHeader, EventType, FormatDescription};
@@ -8,8 +8,7 @@ use rejoin::gtid::{Gtid, Tag, Tsid, Uuid};
 use rejoin::transaction::{Assembler, Batch, Progress};
 
 /// `CREATE TABLE` of the table that the rows belong to.
-pub const CREATE_TABLE: &str =
-    "CREATE TABLE items (id BIGINT NOT NULL PRIMARY KEY, name VARCHAR(255), note LONGTEXT)";
+pub const CREATE_TABLE: &str = "CREATE TABLE items (id BIGINT NOT NULL PRIMARY KEY, name VARCHAR(255) CHARACTER SET latin1, note LONGTEXT)";
 
 /// One row: `None` is NULL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,8 +233,8 @@ fn table_map() -> Vec<u8> {
     body.extend_from_slice(b"\x04shop\0\x05items\0");
     // Three columns: BIGINT, VARCHAR(255 bytes), BLOB with a length of four bytes.
     body.extend_from_slice(&[3, 8, 15, 252, 3, 255, 0, 4, 0b110]);
-    // SIGNEDNESS, DEFAULT_CHARSET utf8mb4_0900_ai_ci.
-    body.extend_from_slice(&[1, 1, 0, 2, 3, 0xfc, 255, 0]);
+    // SIGNEDNESS; DEFAULT_CHARSET utf8mb4_0900_ai_ci, but latin1_swedish_ci for the first of them.
+    body.extend_from_slice(&[1, 1, 0, 2, 5, 0xfc, 255, 0, 0, 8]);
     body
 }
 

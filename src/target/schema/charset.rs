@@ -104,10 +104,10 @@ pub(crate) fn default_of(
     for_utf8mb4: u16,
 ) -> Result<&'static Collation, Unclassified> {
     let charset = canonical(charset);
-    if charset == "utf8mb4" {
-        if let Some(collation) = by_id(for_utf8mb4) {
-            return Ok(collation);
-        }
+    if charset == "utf8mb4"
+        && let Some(collation) = by_id(for_utf8mb4)
+    {
+        return Ok(collation);
     }
     let mut all = registry().all.iter();
     all.find(|collation| collation.default && collation.charset == charset)

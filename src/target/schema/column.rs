@@ -262,11 +262,9 @@ impl ColumnSpec {
             "LONGTEXT" => DataType::Text(4),
             "LONG" if cursor.accept("VARBINARY") => DataType::Blob(3),
             "LONG" => {
-                if cursor.accept_any(&["CHAR", "CHARACTER"]) {
-                    cursor.expect("VARYING")?;
-                } else {
-                    cursor.accept_any(&["VARCHAR", "VARCHARACTER"]);
-                }
+                let _ = cursor.accept_all(&["CHAR", "VARYING"])
+                    || cursor.accept_all(&["CHARACTER", "VARYING"])
+                    || cursor.accept_any(&["VARCHAR", "VARCHARACTER"]);
                 DataType::Text(3)
             }
             _ => return Err(unclassified),
@@ -340,9 +338,9 @@ impl ColumnSpec {
             self.visible = false;
         } else if cursor.accept("REFERENCES") {
             references(cursor)?;
-        } else if cursor.accept("COMMENT") {
-            cursor.skip();
         } else {
+            // COMMENT 'x', COLUMN_FORMAT x, STORAGE x, CHECK (x), SRID n, and what is yet to come: word by
+            // word, groups as one.
             cursor.skip();
         }
         Ok(())
@@ -368,7 +366,7 @@ impl ColumnSpec {
             max_bytes = u32::from(resolved.max_bytes);
         }
         if let SpecType::Sized { text, length } = self.data_type {
-            let width = length_width(length.saturating_mul(max_bytes));
+            let width = length_width(u64::from(length) * u64::from(max_bytes));
             data_type = if text {
                 DataType::Text(width)
             } else {
@@ -386,10 +384,11 @@ impl ColumnSpec {
         // What no VARCHAR holds becomes a text type where sql_mode is not strict.
         match data_type {
             DataType::VarChar(length) if length.saturating_mul(max_bytes) > 65_535 => {
-                data_type = DataType::Text(length_width(length.saturating_mul(max_bytes)));
+                let bytes = u64::from(length) * u64::from(max_bytes);
+                data_type = DataType::Text(length_width(bytes));
             }
             DataType::VarBinary(length) if length > 65_535 => {
-                data_type = DataType::Blob(length_width(length));
+                data_type = DataType::Blob(length_width(length.into()));
             }
             _ => {}
         }
@@ -448,11 +447,11 @@ fn fraction(cursor: &mut Cursor<'_>) -> Parse<u8> {
 }
 
 /// Bytes of the length of the smallest TEXT or BLOB for `length` bytes.
-fn length_width(length: u32) -> u8 {
+pub(crate) fn length_width(length: u64) -> u8 {
     match length {
-        ..=0xff => 1,
-        ..=0xffff => 2,
-        ..=0xff_ffff => 3,
+        0..0x100 => 1,
+        0x100..0x1_0000 => 2,
+        0x1_0000..0x100_0000 => 3,
         _ => 4,
     }
 }
@@ -510,10 +509,10 @@ pub(crate) fn default_value(cursor: &mut Cursor<'_>) -> Parse<ColumnDefault> {
     if let Some(mut inside) = cursor.group() {
         let expression = inside.rest();
         // An expression that is no more than a constant is one.
-        if let Ok(value) = default_value(&mut inside) {
-            if inside.at_end() {
-                return Ok(value);
-            }
+        if let Ok(value) = default_value(&mut inside)
+            && inside.at_end()
+        {
+            return Ok(value);
         }
         return Ok(ColumnDefault::Expression(expression));
     }

@@ -174,10 +174,10 @@ impl ColumnDefinition {
             DataType::Set(members) => (
                 ColumnKind::Set,
                 match members.len() {
-                    ..=8 => 1,
-                    ..=16 => 2,
-                    ..=24 => 3,
-                    ..=32 => 4,
+                    0..9 => 1,
+                    9..17 => 2,
+                    17..25 => 3,
+                    25..33 => 4,
                     _ => 8,
                 },
             ),

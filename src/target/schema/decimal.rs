@@ -198,7 +198,7 @@ impl Decimal {
         let mut rest = plain.as_slice();
         let room = usize::from(precision.checked_sub(scale)?);
         let mut whole = Vec::with_capacity(room);
-        if room % 9 > 0 {
+        if !room.is_multiple_of(9) {
             pull_group(&mut rest, room % 9, &mut whole)?;
         }
         for _ in 0..room / 9 {
@@ -208,7 +208,7 @@ impl Decimal {
         for _ in 0..scale / 9 {
             pull_group(&mut rest, 9, &mut fraction)?;
         }
-        if scale % 9 > 0 {
+        if !scale.is_multiple_of(9) {
             pull_group(&mut rest, usize::from(scale % 9), &mut fraction)?;
         }
         let number = Self {

@@ -6,7 +6,7 @@
 
 use super::alter::{Clause, Position};
 use super::charset;
-use super::column::{ColumnSpec, TextAttributes};
+use super::column::{ColumnSpec, TextAttributes, length_width};
 use super::context::StatementContext;
 use super::create::IndexSpec;
 use super::cursor::Parse;
@@ -86,7 +86,12 @@ impl Sorted {
                 Clause::RenameIndex(from, to) => sorted.renamed_indexes.push((from, to)),
                 Clause::RenameTable(name) => sorted.rename = Some(name),
                 Clause::ConvertCharset(text) => sorted.convert = Some(text),
-                Clause::DefaultCharset(text) => sorted.default_charset = Some(text),
+                Clause::DefaultCharset(text) => {
+                    // Said in several clauses, they are one: a collation is not undone by its set.
+                    let all = sorted.default_charset.get_or_insert_default();
+                    all.charset = text.charset.or(all.charset.take());
+                    all.collation = text.collation.or(all.collation.take());
+                }
                 Clause::RowsChange(clause) => sorted.rows_change = Some(clause),
                 Clause::TruncateAllPartitions => sorted.truncate = true,
             }
@@ -123,7 +128,7 @@ pub(crate) fn alter(
             }
         }
     }
-    let indexes = carry_indexes(old, &sorted, &successors);
+    let indexes = carry_indexes(old, &sorted, &successors)?;
     new.columns = successors
         .iter()
         .map(|successor| successor.column.clone())
@@ -287,19 +292,11 @@ fn convert_column(column: &mut ColumnDefinition, collation: u16) -> Parse<()> {
         // A text type grows where its characters may take more bytes than its length counts.
         DataType::Text(width) if after > before => {
             let longest = (1u64 << (8 * u32::from(*width))) - 1;
-            *width = match longest * after / before {
-                ..=0xff => 1,
-                ..=0xffff => 2,
-                ..=0xff_ffff => 3,
-                _ => 4,
-            };
+            *width = length_width(longest * after / before);
         }
         DataType::VarChar(length) if u64::from(*length) * after > 65_535 => {
-            column.data_type = DataType::Text(if u64::from(*length) * after > 0xff_ffff {
-                4
-            } else {
-                3
-            });
+            let bytes = u64::from(*length) * after;
+            column.data_type = DataType::Text(length_width(bytes));
         }
         _ => {}
     }
@@ -317,10 +314,15 @@ fn convert_column(column: &mut ColumnDefinition, collation: u16) -> Parse<()> {
 }
 
 /// The old indexes on the new columns.
-fn carry_indexes(old: &TableDefinition, sorted: &Sorted, successors: &[Successor]) -> Vec<Index> {
+fn carry_indexes(
+    old: &TableDefinition,
+    sorted: &Sorted,
+    successors: &[Successor],
+) -> Parse<Vec<Index>> {
     let place = |part: &KeyPart| {
         let by_origin = successors.iter().position(|s| s.from == Some(part.column));
-        // A column that is dropped and added again in one statement keeps its place in keys.
+        // A column that is dropped and added again in one statement keeps its place in keys, with the
+        // length that it had there.
         by_origin.or_else(|| {
             let name = old.columns.get(part.column).map(|column| &column.name)?;
             let mut places = successors.iter();
@@ -334,6 +336,18 @@ fn carry_indexes(old: &TableDefinition, sorted: &Sorted, successors: &[Successor
     let mut indexes = Vec::new();
     for index in old.indexes.iter().filter(dropped) {
         let mut index = index.clone();
+        let anew = index
+            .parts
+            .iter()
+            .flatten()
+            .filter_map(place)
+            .any(|column| successors[column].from.is_none());
+        if index.unique && anew {
+            return Err(Unclassified::new(format!(
+                "a column of the unique key {} is dropped and added anew",
+                index.name
+            )));
+        }
         if let Some(parts) = &mut index.parts {
             parts.retain_mut(|part| match place(part) {
                 Some(column) => {
@@ -358,7 +372,7 @@ fn carry_indexes(old: &TableDefinition, sorted: &Sorted, successors: &[Successor
         }
         indexes.push(index);
     }
-    indexes
+    Ok(indexes)
 }
 
 /// Indexes of added and changed columns, then those of clauses of their own.

@@ -210,10 +210,9 @@ impl RowTransform {
         // The error value of an ENUM is no member, and stays what it is.
         if let (DataType::Enum(_), DataType::Enum(members)) =
             (&conversion.old.data_type, &conversion.new.data_type)
+            && content.iter().all(|byte| *byte == 0)
         {
-            if content.iter().all(|byte| *byte == 0) {
-                return Ok(vec![0; if members.len() < 256 { 1 } else { 2 }]);
-            }
+            return Ok(vec![0; if members.len() < 256 { 1 } else { 2 }]);
         }
         let plain = conversion
             .old

@@ -6,10 +6,10 @@
 //! NULL bitmap, (columns + 7) / 8 bytes, lowest bit first, unused bits 1 | values of the others
 //! ```
 
-use crate::binlog::{Cell, Column};
+use crate::binlog::{Cell, Column, ColumnKind, JsonDocument, TextStyle};
 use crate::target::key::KeyEncoder;
 use crate::target::schema::TableDefinition;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Limits, Result};
 
 /// Columns and key of a table's rows, for as long as its definition stays the same.
 #[derive(Debug)]
@@ -57,7 +57,10 @@ impl Layout {
         let columns = self.columns();
         let mut start = columns.len().div_ceil(8);
         for (index, column) in columns.iter().enumerate() {
-            if image.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1) {
+            if image
+                .get(index / 8)
+                .is_some_and(|byte| byte >> (index % 8) & 1 == 1)
+            {
                 cells.push(Cell::Null);
                 continue;
             }
@@ -72,10 +75,67 @@ impl Layout {
         if start != image.len() {
             return Err(Error::new(
                 ErrorKind::Malformed,
-                format!("row of {} bytes where its columns take {start}", image.len()),
+                format!(
+                    "row of {} bytes where its columns take {start}",
+                    image.len()
+                ),
             ));
         }
         Ok(())
+    }
+}
+
+impl Layout {
+    /// Sets `out` to bytes that are equal for equal rows. The image nearly is that; but the unused bits
+    /// of its NULL bitmap mean nothing, and servers change JSON documents in place, so that equal
+    /// documents may have different bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] where the image does not have the layout's columns.
+    pub(crate) fn comparable(
+        &self,
+        image: &[u8],
+        cells: &mut Vec<Cell>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        self.cells(image, cells)?;
+        let mut builder = ImageBuilder::new(out, self.columns().len());
+        let mut text = Vec::new();
+        for (column, cell) in self.columns().iter().zip(&*cells) {
+            match cell.bytes(image) {
+                Some(bytes) if column.kind == ColumnKind::Json => {
+                    text.clear();
+                    JsonDocument::new(column.content(bytes)?)
+                        .write_text(&Limits::default(), &mut text)?;
+                    builder.push(Some(&text));
+                }
+                bytes => builder.push(bytes),
+            }
+        }
+        Ok(())
+    }
+
+    /// A row for people: the values of its key, or that it has none.
+    pub(crate) fn describe(&self, image: &[u8], cells: &[Cell]) -> String {
+        if self.definition.primary_key.is_empty() {
+            return "(without a key)".to_owned();
+        }
+        let parts = self.definition.primary_key.iter().map(|part| {
+            let name = self.definition.columns.get(part.column);
+            let name = name.map_or("?", |column| column.name.as_str());
+            let bytes = cells.get(part.column).and_then(|cell| cell.bytes(image));
+            let column = self.columns().get(part.column);
+            let mut text = Vec::new();
+            let written = column.zip(bytes).map(|(column, bytes)| {
+                let value = column.decode(bytes)?;
+                value.write_text(&TextStyle::default(), &mut text)
+            });
+            match written {
+                Some(Ok(())) => format!("{name}={}", String::from_utf8_lossy(&text).escape_debug()),
+                _ => format!("{name}=?"),
+            }
+        });
+        format!("({})", parts.collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -103,14 +163,5 @@ impl<'a> ImageBuilder<'a> {
             self.image.extend_from_slice(value);
         }
         self.column += 1;
-    }
-}
-
-/// Sets the bits of the NULL bitmap that belong to no column, so that equal rows have equal bytes.
-pub(crate) fn set_unused_bits(image: &mut [u8], columns: usize) {
-    if columns % 8 != 0
-        && let Some(byte) = image.get_mut(columns / 8)
-    {
-        *byte |= 0xff << (columns % 8);
     }
 }

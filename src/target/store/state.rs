@@ -23,6 +23,8 @@ pub(crate) struct Table {
     pub(crate) name: Arc<TableName>,
     pub(crate) layout: Arc<Layout>,
     pub(crate) rows: Tree,
+    /// In a table whose rows have no key: the number that makes the next row's key.
+    pub(crate) next_row: u64,
 }
 
 /// Everything at one commit number.

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::gtid::Gtid;
+use crate::transaction::Batch;
 
 /// Identifies an XA transaction: format number, global part, branch part.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,8 +20,7 @@ pub(crate) struct Xid {
 /// The first part of an XA transaction: a batch of one transaction, to be executed by XA COMMIT.
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
-    pub(crate) gtid: Gtid,
-    pub(crate) batch: Arc<crate::transaction::Batch>,
+    pub(crate) batch: Arc<Batch>,
 }
 
 /// The second part.
@@ -97,7 +96,12 @@ mod tests {
             second_phase(b"XA ROLLBACK X'616263',X'',1"),
             Some(SecondPhase::Rollback(xid))
         );
-        for other in [&b"XA END X'616263',X'',1"[..], b"COMMIT", b"XA COMMIT abc", b"\xff"] {
+        for other in [
+            &b"XA END X'616263',X'',1"[..],
+            b"COMMIT",
+            b"XA COMMIT abc",
+            b"\xff",
+        ] {
             assert_eq!(second_phase(other), None);
         }
     }

@@ -1,8 +1,8 @@
 //! Reading a tree in key order.
 
+use super::Node;
 use super::inner::Inner;
 use super::leaf::Leaf;
-use super::Node;
 
 /// Keys and values in order, from a first key on.
 #[derive(Debug)]

@@ -319,7 +319,10 @@ mod tests {
         assert_eq!(tree.len(), 0);
         assert_eq!(tree.bytes(), 0);
         assert!(tree.iter().next().is_none());
-        assert!(matches!(&*tree.root, Node::Leaf(_)), "an empty tree is one leaf");
+        assert!(
+            matches!(&*tree.root, Node::Leaf(_)),
+            "an empty tree is one leaf"
+        );
         assert_eq!(full.iter().count(), 20_000);
     }
 

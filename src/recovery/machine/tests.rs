@@ -2,7 +2,9 @@
 
 use super::super::testing::{gtids, member, uuid};
 use super::*;
+use crate::group::GroupMember;
 use crate::group::MemberState::{Online, Recovering};
+use crate::recovery::OnlineRule;
 
 /// Drives a machine and writes down what it does, one word an action.
 struct Rig {
@@ -24,16 +26,24 @@ impl Rig {
     fn joined(donors: u8, settings: Settings) -> Self {
         let mut rig = Self::new(settings);
         assert_eq!(rig.actions(), "read_own");
-        assert_eq!(rig.tell(Input::Own(gtids("1-10"))), "join");
+        assert_eq!(rig.own("1-10"), "join");
         let view = View {
             members: (1..=donors).map(|n| member(n, Online)).collect(),
         };
         let cut = Cut::Gtids(gtids("1-100"));
         assert_eq!(
             rig.tell(Input::Joined { view, cut }),
-            "plan:binary_log connect:1"
+            "plan:binlog connect:1"
         );
         rig
+    }
+
+    fn own(&mut self, executed: &str) -> String {
+        self.tell(Input::Own {
+            executed: gtids(executed),
+            unapplied: GtidSet::new(),
+            can_clone: false,
+        })
     }
 
     fn tell(&mut self, input: Input) -> String {
@@ -47,7 +57,14 @@ impl Rig {
             words.push(match action {
                 Action::ReadOwn => "read_own".into(),
                 Action::Join => "join".into(),
+                Action::ApplyRelayLog => "relay_log".into(),
                 Action::ReadGroup => "read_group".into(),
+                Action::ReadGroupExecuted => "read_executed".into(),
+                Action::Clone { donor, endpoint } => {
+                    self.last = Some((0, donor));
+                    format!("clone:{endpoint}")
+                }
+                Action::StopClone => "stop_clone".into(),
                 Action::Planned(plan) => format!("plan:{}", plan.method.name()),
                 Action::Connect {
                     attempt,
@@ -65,8 +82,10 @@ impl Rig {
                 Action::Sleep(time) => format!("sleep:{}", time.as_secs()),
                 Action::StartCatchUp => "catch_up".into(),
                 Action::DeclareOnline => "online".into(),
-                Action::End(Ok(())) => "end".into(),
-                Action::End(Err(error)) => format!("error:{}", error.kind()),
+                Action::End(end) => match end.result {
+                    Ok(()) => "end".into(),
+                    Err(error) => format!("error:{}", error.kind()),
+                },
             });
         }
         words.join(" ")
@@ -121,7 +140,10 @@ fn a_smooth_recovery() {
     assert_eq!(rig.connect(), "");
     assert_eq!(rig.tell(Input::Executed(gtids("1-99"))), "");
     assert_eq!(rig.tell(Input::Executed(gtids("1-103"))), "stop:1");
-    assert_eq!(rig.tell(Input::DonorStopped { attempt: 1 }), "catch_up");
+    assert_eq!(
+        rig.tell(Input::DonorStopped { attempt: 1 }),
+        "catch_up read_executed"
+    );
     assert_eq!(rig.queue(5, 0, "101-108"), "");
     assert_eq!(rig.tell(Input::GroupExecuted(gtids("1-107"))), "");
     assert_eq!(rig.tell(Input::Executed(gtids("1-108"))), "");
@@ -176,14 +198,14 @@ fn every_donor_is_asked_once_before_one_is_asked_again() {
 fn no_attempt_is_allowed() {
     let mut rig = Rig::new(retry(0));
     rig.actions();
-    rig.tell(Input::Own(gtids("")));
+    rig.own("");
     let words = rig.tell(Input::Joined {
         view: View {
             members: vec![member(1, Online)],
         },
         cut: Cut::Gtids(gtids("1")),
     });
-    assert_eq!(words, "plan:binary_log error:no_donor");
+    assert_eq!(words, "plan:binlog error:no_donor");
 }
 
 #[test]
@@ -318,18 +340,21 @@ fn reached_while_failing_over_counts_as_reached() {
     let words = rig.tell(Input::DonorFailed { attempt: 1, error });
     assert_eq!(words, "failover:checksum stop:1");
     assert_eq!(rig.tell(Input::Executed(gtids("1-100"))), "");
-    assert_eq!(rig.tell(Input::DonorStopped { attempt: 1 }), "catch_up");
+    assert_eq!(
+        rig.tell(Input::DonorStopped { attempt: 1 }),
+        "catch_up read_executed"
+    );
 }
 
 #[test]
 fn errant_transactions_are_looked_at_twice() {
     for (second, expected) in [
-        ("1-12", "plan:nothing catch_up"),
+        ("1-12", "plan:nothing catch_up read_executed"),
         ("1-11", "plan:nothing error:errant"),
     ] {
         let mut rig = Rig::new(retry(10));
         rig.actions();
-        rig.tell(Input::Own(gtids("1-12")));
+        rig.own("1-12");
         let view = |set: &str| {
             let mut view = View {
                 members: vec![member(1, Online)],
@@ -355,7 +380,7 @@ fn errant_transactions_are_looked_at_twice() {
 fn no_online_member_is_an_error_at_once() {
     let mut rig = Rig::new(retry(10));
     rig.actions();
-    rig.tell(Input::Own(gtids("")));
+    rig.own("");
     let view = View {
         members: vec![member(1, Recovering)],
     };
@@ -367,7 +392,7 @@ fn no_online_member_is_an_error_at_once() {
 fn phase_1_can_end_at_a_view_change_event() {
     let mut rig = Rig::new(retry(10));
     rig.actions();
-    rig.tell(Input::Own(gtids("")));
+    rig.own("");
     let mut view = View {
         members: vec![member(1, Online)],
     };

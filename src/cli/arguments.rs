@@ -1,0 +1,88 @@
+//! The command line, as others script against it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "rejoin",
+    version,
+    about = "Bring a store up to date with a MySQL replication group, and keep it there",
+    after_help = "Examples:\n  \
+        rejoin recover --group mysql://recovery:secret@db1:3306,db2:3306 --store replica\n  \
+        rejoin dump --store replica --table shop.orders\n\n\
+        Exit codes: 0 done, 2 usage, 3 configuration or login, 4 no donor left, \
+        5 target or applier,\n  6 clone needed or errant transactions, 130 interrupted, \
+        1 anything else"
+)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Recover a store from a group; exits when it is ONLINE
+    Recover(Recover),
+    /// Print a store's rows in primary key order, as `mysql -BN` prints them
+    Dump(Dump),
+    /// Show what a store holds
+    Status(Status),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Recover {
+    /// The group: mysql://user:password@host:port[,host:port...]/?ssl-mode=...
+    /// (without a password in it, REJOIN_PASSWORD of the environment is used)
+    #[arg(long, value_name = "URL")]
+    pub(super) group: String,
+    /// The directory of the store; it is created where it does not exist
+    #[arg(long, value_name = "DIR")]
+    pub(super) store: PathBuf,
+    /// Stay after ONLINE and keep applying, until SIGINT or SIGTERM
+    #[arg(long)]
+    pub(super) follow: bool,
+    /// Print one JSON object a line on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+    /// The user of the recovery channel, where it is not the URL's; its password is
+    /// REJOIN_DONOR_PASSWORD of the environment
+    #[arg(long, value_name = "NAME")]
+    pub(super) donor_user: Option<String>,
+    /// Attempts over all donors together (0 to 31536000)
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(super) recovery_retry_count: u32,
+    /// Seconds to sleep when every donor was tried (0 to 31536000)
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(super) recovery_reconnect_interval: u32,
+    /// From this number of missing transactions on, prefer a clone
+    #[arg(long, value_name = "N", default_value_t = i64::MAX as u64)]
+    pub(super) clone_threshold: u64,
+    /// Say less on stderr: only warnings and errors
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+    /// Say more on stderr; twice for everything
+    #[arg(long, short, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Dump {
+    /// The directory of the store
+    #[arg(long, value_name = "DIR")]
+    pub(super) store: PathBuf,
+    /// Only this table; without it every table, each behind a line `-- DB.TABLE`
+    #[arg(long, value_name = "DB.TABLE")]
+    pub(super) table: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// The directory of the store
+    #[arg(long, value_name = "DIR")]
+    pub(super) store: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}

@@ -1,0 +1,118 @@
+//! `--json`: one object a line, with `event`, `ts` and stable snake_case keys.
+
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Map, Value, json};
+
+use crate::Error;
+use crate::engine::{Event, Status};
+use crate::group::GroupMember;
+use crate::recovery::Phase;
+
+/// Prints `body` with its `event` and the time in seconds since 1970.
+pub(super) fn print(event: &str, body: Value) {
+    let mut object = Map::new();
+    object.insert("event".into(), event.into());
+    let ts = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |time| time.as_secs_f64());
+    object.insert("ts".into(), json!((ts * 1e3).round() / 1e3));
+    if let Value::Object(fields) = body {
+        object.extend(fields);
+    }
+    let mut stdout = std::io::stdout().lock();
+    // A reader that went away ends the lines, not the recovery.
+    let _ = writeln!(stdout, "{}", Value::Object(object));
+    let _ = stdout.flush();
+}
+
+fn member(donor: &GroupMember) -> Value {
+    json!({
+        "host": donor.address.host,
+        "port": donor.address.port,
+        "uuid": donor.uuid.to_string(),
+    })
+}
+
+pub(super) fn event(event: &Event) {
+    match event {
+        Event::Planned(plan) => print(
+            "plan",
+            json!({
+                "method": plan.method.name(),
+                "reason": plan.reason,
+                "missing": plan.missing.count(),
+                "missing_gtid_set": plan.missing.to_string(),
+                "errant": plan.errant.count(),
+                "errant_gtid_set": plan.errant.to_string(),
+            }),
+        ),
+        Event::Donor { attempt, of, donor } => {
+            let mut body = member(donor);
+            body["attempt"] = json!(attempt);
+            body["of"] = json!(of);
+            print("donor", body);
+        }
+        Event::Failover(record) => {
+            let mut body = member(&record.donor);
+            body["attempt"] = json!(record.number);
+            body["transactions"] = json!(record.applied);
+            if let Some(end) = &record.end {
+                body["reason"] = json!(end.message);
+                body["class"] = json!(end.kind.name());
+            }
+            print("failover", body);
+        }
+        Event::Sleep(time) => print("sleep", json!({ "seconds": time.as_secs_f64() })),
+        Event::Online {
+            gtid_executed,
+            transactions,
+            elapsed,
+            attempts,
+        } => print(
+            "online",
+            json!({
+                "gtid_executed": gtid_executed.to_string(),
+                "transactions": transactions,
+                "seconds": elapsed.as_secs_f64(),
+                "attempts": attempts,
+            }),
+        ),
+        // Progress tells the phase.
+        Event::CatchUp => {}
+    }
+}
+
+pub(super) fn progress(status: &Status) {
+    print(
+        "progress",
+        json!({
+            "phase": phase(status.phase),
+            "transactions": status.transactions,
+            "bytes": status.received_bytes,
+            "missing": status.missing,
+            "queued": status.queued,
+            "rate": status.rate,
+            "eta_s": status.eta.map(|eta| eta.as_secs()),
+        }),
+    );
+}
+
+fn phase(phase: Phase) -> u8 {
+    match phase {
+        Phase::CatchUp | Phase::Online => 2,
+        _ => 1,
+    }
+}
+
+pub(super) fn error(error: &Error) {
+    print(
+        "error",
+        json!({
+            "class": error.kind().name(),
+            "message": error.to_string(),
+            "remedy": error.remedy_text(),
+        }),
+    );
+}

@@ -1,0 +1,169 @@
+//! `rejoin recover`: join, recover, ONLINE; and stay, with `--follow`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use log::LevelFilter;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use super::arguments::Recover;
+use super::json;
+use super::progress::Progress;
+use crate::engine::{Event, Events, Member};
+use crate::group::MySqlGroup;
+use crate::net::Url;
+use crate::recovery::{Phase, Settings};
+use crate::target::store::Store;
+use crate::{Error, ErrorKind, Result};
+
+/// How often progress is printed or drawn.
+const PROGRESS: Duration = Duration::from_millis(500);
+/// How long the loop waits for an event before it looks at the signals again.
+const WAIT: Duration = Duration::from_millis(50);
+
+pub(super) fn run(options: &Recover) -> Result<()> {
+    let progress = if options.json {
+        Progress::hidden()
+    } else {
+        Progress::new()
+    };
+    start_log(options, progress.is_drawn());
+    let result = recover(options, &progress);
+    progress.finish();
+    if let (true, Err(error)) = (options.json, &result) {
+        json::error(error);
+    }
+    result
+}
+
+fn start_log(options: &Recover, drawn: bool) {
+    let level = match (options.quiet, options.verbose) {
+        (true, _) => LevelFilter::Warn,
+        // The bar's own lines tell what the log would.
+        (_, 0) if drawn => LevelFilter::Warn,
+        (_, 0) => LevelFilter::Info,
+        (_, 1) => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    };
+    env_logger::Builder::new()
+        .filter_level(LevelFilter::Warn)
+        .filter_module("rejoin", level)
+        .parse_default_env()
+        .init();
+}
+
+fn recover(options: &Recover, progress: &Progress) -> Result<()> {
+    let stop = watch_signals()?;
+    let group = group(options)?;
+    let store = Store::open(&options.store)?;
+    let settings = Settings {
+        recovery_retry_count: options.recovery_retry_count,
+        recovery_reconnect_interval: Duration::from_secs(
+            options.recovery_reconnect_interval.into(),
+        ),
+        clone_threshold: options.clone_threshold,
+        ..Settings::default()
+    };
+    let builder = Member::builder(group, store).settings(settings);
+    let events = builder.events();
+    let member = builder.start()?;
+    let online = watch(options, progress, &member, &events, &stop);
+    if online {
+        let status = member.status();
+        member.stop();
+        member.join()?;
+        if options.json && options.follow {
+            // The last line says where the member stood when it was stopped.
+            json::event(&Event::Online {
+                gtid_executed: status.gtid_executed,
+                transactions: status.transactions,
+                elapsed: status.elapsed,
+                attempts: status.attempts,
+            });
+        }
+        return Ok(());
+    }
+    member.stop();
+    member.join()?;
+    Err(Error::new(
+        ErrorKind::Interrupted,
+        "interrupted before the member was ONLINE",
+    )
+    .remedy("run the same command again: it goes on where it stopped"))
+}
+
+/// The first signal stops cleanly, the second one at once.
+fn watch_signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
+            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
+            .map_err(|error| {
+                Error::new(
+                    ErrorKind::Internal,
+                    format!("cannot watch signals: {error}"),
+                )
+            })?;
+    }
+    Ok(stop)
+}
+
+fn group(options: &Recover) -> Result<MySqlGroup> {
+    let mut url: Url = options.group.parse()?;
+    if let (true, Ok(password)) = (
+        url.options.password.is_empty(),
+        std::env::var("REJOIN_PASSWORD"),
+    ) {
+        url.options.password = password.into();
+    }
+    let group = MySqlGroup::with_options(url.endpoints, url.options)?;
+    let Some(user) = &options.donor_user else {
+        return Ok(group);
+    };
+    let password = std::env::var("REJOIN_DONOR_PASSWORD").unwrap_or_default();
+    Ok(group.donor_login(|mut login| {
+        login.user.clone_from(user);
+        login.password = password.into();
+        login
+    }))
+}
+
+/// Shows what happens until the member is ONLINE (and beyond, with `--follow`), has ended, or a
+/// signal came. Whether it was ONLINE.
+fn watch(
+    options: &Recover,
+    progress: &Progress,
+    member: &Member,
+    events: &Events,
+    stop: &AtomicBool,
+) -> bool {
+    let mut online = false;
+    let mut shown: Option<Instant> = None;
+    loop {
+        if shown.is_none_or(|at| at.elapsed() >= PROGRESS) {
+            shown = Some(Instant::now());
+            let status = member.status();
+            progress.show(&status);
+            if options.json && status.phase != Phase::Ended {
+                json::progress(&status);
+            }
+        }
+        if let Some(event) = events.next_timeout(WAIT) {
+            if options.json {
+                json::event(&event);
+            }
+            progress.tell(&event);
+            online |= matches!(event, Event::Online { .. });
+            if online && !options.follow {
+                return true;
+            }
+        } else if member.is_ended() {
+            return online;
+        }
+        if stop.load(Ordering::Relaxed) {
+            return online;
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! Transactions on a state: events in their order, each row change and schema change checked.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::layout::Layout;
+use super::rows::{self, Scratch};
+use super::schema_change;
+use super::state::{State, Table};
+use super::tree::Tree;
+use super::xa::{self, Prepared, SecondPhase, Xid};
+use crate::binlog::{
+    EventHeader, EventType, FormatDescription, QueryEvent, RowsEvent, TableMap, XaPrepareEvent,
+};
+use crate::target::schema::{StatementContext, TableDefinition, TableName};
+use crate::transaction::{Batch, Transaction, TransactionKind};
+use crate::{Error, ErrorKind, Result};
+
+/// Table maps that are remembered from one statement to the next.
+const MAPS_KEPT: usize = 1024;
+
+/// Databases of the server itself: users, grants, routines. Statements about them change nothing here,
+/// and neither do rows.
+const SYSTEM_DATABASES: [&[u8]; 4] = [
+    b"mysql",
+    b"sys",
+    b"information_schema",
+    b"performance_schema",
+];
+
+/// Applies transactions to a [`State`]; what it keeps between them only makes it faster.
+#[derive(Debug, Default)]
+pub(crate) struct Applier {
+    /// Table maps by their table id, as they were bound last.
+    maps: HashMap<u64, BoundMap>,
+    /// Ids of the table maps of the statement that is being executed.
+    open: Vec<u64>,
+    scratch: Scratch,
+}
+
+/// A table map, and the table that it was found to mean.
+#[derive(Debug)]
+struct BoundMap {
+    /// The event behind its header: equal bytes mean the same table and columns.
+    body: Vec<u8>,
+    /// Place of the table in the state; `None` for tables whose rows are not kept.
+    place: Option<usize>,
+}
+
+impl Applier {
+    /// Forgets all table maps, after a schema change or a step back.
+    pub(crate) fn forget(&mut self) {
+        self.maps.clear();
+        self.open.clear();
+    }
+
+    /// Applies one transaction.
+    ///
+    /// # Errors
+    /// They name the GTID. The state holds part of the transaction then and is of no use.
+    pub(crate) fn apply(&mut self, state: &mut State, transaction: &Transaction<'_>) -> Result<()> {
+        let gtid = transaction.gtid();
+        self.open.clear();
+        if state.gtid_executed.contains(gtid) {
+            return Err(
+                Error::new(ErrorKind::Internal, "a transaction came a second time").at_gtid(*gtid),
+            );
+        }
+        let done = match transaction.kind() {
+            TransactionKind::XaPrepare => prepare(state, transaction),
+            TransactionKind::Empty | TransactionKind::ViewChange { .. } => Ok(()),
+            _ if ends_with_rollback(transaction) => Ok(()),
+            _ => self.changes(state, transaction),
+        };
+        done.map_err(|error| error.at_gtid(*gtid))?;
+        state.gtid_executed.insert(gtid);
+        state.commit_number += 1;
+        Ok(())
+    }
+
+    /// Executes all events of a transaction.
+    fn changes(&mut self, state: &mut State, transaction: &Transaction<'_>) -> Result<()> {
+        let format = transaction.format();
+        let mut savepoints = Vec::new();
+        for (header, event) in transaction.events() {
+            match header.event_type {
+                EventType::TABLE_MAP => self.table_map(state, format, event)?,
+                EventType::QUERY => {
+                    let query = QueryEvent::decode(format, event)?;
+                    self.query(state, &header, &query, &mut savepoints)?;
+                }
+                EventType::XID
+                | EventType::GTID
+                | EventType::GTID_TAGGED
+                | EventType::ROWS_QUERY
+                | EventType::XA_PREPARE
+                | EventType::VIEW_CHANGE
+                // Variables of a statement: what depends on them cannot be executed, and says so.
+                | EventType::INTVAR
+                | EventType::RAND
+                | EventType::USER_VAR => {}
+                event_type if event_type.is_rows() => {
+                    self.rows(state, format, header.timestamp, event)?;
+                }
+                event_type if header.has(EventHeader::IGNORABLE) => {
+                    log::debug!("{event_type} event passed over");
+                }
+                event_type => return Err(not_executable(event_type)),
+            }
+        }
+        Ok(())
+    }
+
+    fn table_map(
+        &mut self,
+        state: &mut State,
+        format: &FormatDescription,
+        event: &[u8],
+    ) -> Result<()> {
+        let body = event.get(format.header_length()..).unwrap_or_default();
+        let map = TableMap::decode(format, event)?;
+        let id = map.table_id;
+        if self.maps.get(&id).is_none_or(|bound| bound.body != body) {
+            let place = bind(state, &map)?;
+            if self.maps.len() >= MAPS_KEPT && self.open.is_empty() {
+                self.maps.clear();
+            }
+            let bound = BoundMap {
+                body: body.to_vec(),
+                place,
+            };
+            self.maps.insert(id, bound);
+        }
+        if !self.open.contains(&id) {
+            self.open.push(id);
+        }
+        Ok(())
+    }
+
+    fn rows(
+        &mut self,
+        state: &mut State,
+        format: &FormatDescription,
+        timestamp: u32,
+        event: &[u8],
+    ) -> Result<()> {
+        let event = RowsEvent::decode(format, event)?;
+        if event.width > 0 || event.table_id != RowsEvent::DUMMY_TABLE_ID {
+            let bound = self.maps.get(&event.table_id);
+            let Some(bound) = bound.filter(|_| self.open.contains(&event.table_id)) else {
+                return Err(Error::new(
+                    ErrorKind::Malformed,
+                    format!(
+                        "row event for table id {} without its table map",
+                        event.table_id
+                    ),
+                ));
+            };
+            if let Some(place) = bound.place {
+                let table = state.tables.get_mut(place).and_then(Option::as_mut);
+                let Some(table) = table else {
+                    return Err(Error::new(
+                        ErrorKind::Internal,
+                        "table map of a dropped table",
+                    ));
+                };
+                rows::apply(Arc::make_mut(table), &event, timestamp, &mut self.scratch)?;
+            }
+        }
+        if event.ends_statement() {
+            self.open.clear();
+        }
+        Ok(())
+    }
+
+    fn query(
+        &mut self,
+        state: &mut State,
+        header: &EventHeader,
+        query: &QueryEvent<'_>,
+        savepoints: &mut Vec<(Vec<u8>, State)>,
+    ) -> Result<()> {
+        self.open.clear();
+        match Control::of(query.statement) {
+            Some(Control::Nothing) => Ok(()),
+            Some(Control::Savepoint(name)) => {
+                savepoints.push((name.to_vec(), state.clone()));
+                Ok(())
+            }
+            Some(Control::RollbackTo(name)) => {
+                let at = savepoints.iter().rposition(|(known, _)| known == name);
+                let Some(at) = at else {
+                    return Err(Error::new(
+                        ErrorKind::Malformed,
+                        format!("no savepoint {}", String::from_utf8_lossy(name)),
+                    ));
+                };
+                savepoints.truncate(at + 1);
+                *state = savepoints[at].1.clone();
+                self.forget();
+                Ok(())
+            }
+            Some(Control::Second(phase)) => self.second_phase(state, phase),
+            None => {
+                let context = StatementContext::of(query, header.timestamp)?;
+                if schema_change::apply(state, query.statement, &context)? {
+                    self.forget();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn second_phase(&mut self, state: &mut State, phase: SecondPhase) -> Result<()> {
+        let (xid, commits) = match phase {
+            SecondPhase::Commit(xid) => (xid, true),
+            SecondPhase::Rollback(xid) => (xid, false),
+        };
+        let Some(prepared) = Arc::make_mut(&mut state.prepared).remove(&xid) else {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "the XA transaction to end was not prepared here",
+            ));
+        };
+        match prepared.batch.first().filter(|_| commits) {
+            Some(transaction) => self.changes(state, &transaction),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Keeps the first part of an XA transaction.
+fn prepare(state: &mut State, transaction: &Transaction<'_>) -> Result<()> {
+    let last = transaction.events().last();
+    let Some((_, event)) = last.filter(|(header, _)| header.event_type == EventType::XA_PREPARE)
+    else {
+        return Err(Error::new(
+            ErrorKind::Internal,
+            "XA transaction without its end",
+        ));
+    };
+    let event = XaPrepareEvent::decode(transaction.format(), event)?;
+    let xid = Xid {
+        format_id: event.format_id,
+        gtrid: event.gtrid.to_vec(),
+        bqual: event.bqual.to_vec(),
+    };
+    let mut batch = Batch::new();
+    batch.push(transaction);
+    let prepared = Prepared {
+        batch: Arc::new(batch),
+    };
+    if Arc::make_mut(&mut state.prepared)
+        .insert(xid, prepared)
+        .is_some()
+    {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            "an XA transaction of the same name is prepared here",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the source took all changes of the transaction back.
+fn ends_with_rollback(transaction: &Transaction<'_>) -> bool {
+    let last = transaction.events().last();
+    last.is_some_and(|(header, event)| {
+        header.event_type == EventType::QUERY
+            && QueryEvent::decode(transaction.format(), event)
+                .is_ok_and(|query| query.statement.eq_ignore_ascii_case(b"ROLLBACK"))
+    })
+}
+
+/// Statements that steer a transaction.
+enum Control<'a> {
+    Nothing,
+    Savepoint(&'a [u8]),
+    RollbackTo(&'a [u8]),
+    Second(SecondPhase),
+}
+
+impl<'a> Control<'a> {
+    /// `None` for all other statements.
+    fn of(statement: &'a [u8]) -> Option<Self> {
+        let is = |text: &[u8]| statement.eq_ignore_ascii_case(text);
+        let after = |prefix: &[u8]| {
+            let (head, rest) = statement.split_at_checked(prefix.len())?;
+            head.eq_ignore_ascii_case(prefix).then_some(rest)
+        };
+        if is(b"BEGIN") || is(b"COMMIT") {
+            return Some(Self::Nothing);
+        }
+        if let Some(name) = after(b"SAVEPOINT ") {
+            return Some(Self::Savepoint(name.trim_ascii()));
+        }
+        if let Some(name) = after(b"ROLLBACK TO ") {
+            return Some(Self::RollbackTo(name.trim_ascii()));
+        }
+        if after(b"XA ").is_some() {
+            let phase = xa::second_phase(statement);
+            return Some(phase.map_or(Self::Nothing, Self::Second));
+        }
+        None
+    }
+}
+
+/// Finds the table that a table map means, and checks that it has the map's columns.
+fn bind(state: &mut State, map: &TableMap<'_>) -> Result<Option<usize>> {
+    if SYSTEM_DATABASES.contains(&map.database) {
+        return Ok(None);
+    }
+    let name = TableName::new(map.database, map.table);
+    let columns = map.columns()?;
+    let place = match state.names.get(&name) {
+        Some(place) => *place,
+        // Its CREATE TABLE is in no log that was applied here: the map is all that is known.
+        None => adopt(state, &name, map)?,
+    };
+    let bound_already = state.tables.get(place).and_then(Option::as_ref);
+    if bound_already.is_some_and(|table| table.layout.columns() == columns) {
+        return Ok(Some(place));
+    }
+    let in_table = |error: Error| {
+        Error::new(error.kind(), format!("table {name}: {}", error.message())).remedy(
+            error
+                .remedy_text()
+                .unwrap_or("recover into an empty store")
+                .to_owned(),
+        )
+    };
+    let Some(known) = state.catalog.table(&name) else {
+        return Err(Error::new(
+            ErrorKind::Internal,
+            "table without a definition",
+        ));
+    };
+    let mut definition = known.clone();
+    definition.bind(&columns).map_err(in_table)?;
+    if definition != *known {
+        Arc::make_mut(&mut state.catalog).insert(name.clone(), definition.clone());
+    }
+    let layout = Layout::new(definition).map_err(in_table)?;
+    if let Some(table) = state.tables.get_mut(place).and_then(Option::as_mut) {
+        Arc::make_mut(table).layout = Arc::new(layout);
+    }
+    Ok(Some(place))
+}
+
+/// Takes in a table of which nothing but a table map is known.
+fn adopt(state: &mut State, name: &TableName, map: &TableMap<'_>) -> Result<usize> {
+    let columns = map.columns()?;
+    let key: Vec<(usize, u32)> = map
+        .primary_key()?
+        .into_iter()
+        .map(|(column, prefix)| (column, prefix as u32))
+        .collect();
+    let definition = TableDefinition::from_table_map(&columns, &key)?;
+    let layout = Layout::new(definition.clone())?;
+    Arc::make_mut(&mut state.catalog).insert(name.clone(), definition);
+    state.put_table(Table {
+        name: Arc::new(name.clone()),
+        layout: Arc::new(layout),
+        rows: Tree::new(),
+        next_row: 0,
+    });
+    let place = state.names.get(name).copied();
+    place.ok_or_else(|| Error::new(ErrorKind::Internal, "a new table has no place"))
+}
+
+#[cold]
+fn not_executable(event_type: EventType) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "{event_type} event: a change in statement format, which only an SQL engine can execute"
+        ),
+    )
+    .remedy(
+        "set binlog_format=ROW on every member, and clone a member to get past this transaction",
+    )
+}

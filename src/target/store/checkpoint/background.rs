@@ -1,0 +1,125 @@
+//! The thread that writes checkpoints.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::super::state::Published;
+use super::write;
+use crate::journal::disk::Disk;
+use crate::{Error, ErrorKind, Result};
+
+/// Asks for a checkpoint of what is published; the answer goes to whoever waits for it.
+type Request = Option<Sender<Result<()>>>;
+
+/// Writes checkpoints of published states, beside the applier.
+#[derive(Debug)]
+pub(crate) struct Checkpointer {
+    /// `None` once it is to end.
+    requests: Option<Sender<Request>>,
+    /// Set before the end, so that a checkpoint that is being written is given up.
+    stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpointer {
+    /// # Errors
+    /// [`ErrorKind::Internal`] where the system gives no thread.
+    pub(crate) fn start(disk: Disk, directory: &Path, published: Arc<Published>) -> Result<Self> {
+        let (sender, receiver) = bounded(1);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let worker = Worker {
+            disk,
+            directory: directory.to_owned(),
+            published,
+            stopping: Arc::clone(&stopping),
+            newest: None,
+        };
+        let thread = thread::Builder::new()
+            .name("rejoin-ckpt".to_owned())
+            .spawn(move || worker.run(&receiver))
+            .map_err(|error| {
+                Error::new(ErrorKind::Internal, "cannot start the checkpoint thread")
+                    .caused_by(error)
+            })?;
+        Ok(Self {
+            requests: Some(sender),
+            stopping,
+            thread: Some(thread),
+        })
+    }
+
+    /// Asks for a checkpoint; `false` if one is being asked for already.
+    pub(crate) fn ask(&self) -> bool {
+        let requests = self.requests.as_ref();
+        requests.is_some_and(|requests| requests.try_send(None).is_ok())
+    }
+
+    /// Has a checkpoint made and waits for it.
+    pub(crate) fn make_now(&self) -> Result<()> {
+        let (answer, answers) = bounded(1);
+        let requests = self.requests.as_ref();
+        let sent = requests.is_some_and(|requests| requests.send(Some(answer)).is_ok());
+        match answers.recv() {
+            Ok(result) if sent => result,
+            _ => Err(Error::new(
+                ErrorKind::Internal,
+                "the checkpoint thread has ended",
+            )),
+        }
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.requests = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("the checkpoint thread panicked");
+        }
+    }
+}
+
+struct Worker {
+    disk: Disk,
+    directory: std::path::PathBuf,
+    published: Arc<Published>,
+    stopping: Arc<AtomicBool>,
+    /// Commit number of the last one that was written.
+    newest: Option<u64>,
+}
+
+impl Worker {
+    fn run(mut self, requests: &Receiver<Request>) {
+        for request in requests {
+            let result = self.write();
+            match (&result, &request) {
+                (Ok(()), _) => {}
+                (Err(error), None) if error.kind() == ErrorKind::Interrupted => {}
+                // The log has everything: the store can do without, and tries again later.
+                (Err(error), _) => log::error!("no checkpoint was made: {error}"),
+            }
+            if let Some(waiting) = request {
+                // Whoever asked may have gone.
+                let _ = waiting.send(result);
+            }
+        }
+    }
+
+    fn write(&mut self) -> Result<()> {
+        let state = self.published.get();
+        if self.newest == Some(state.commit_number) {
+            return Ok(());
+        }
+        let stop = || self.stopping.load(Ordering::Relaxed);
+        write::write(&self.disk, &self.directory, &state, &stop)?;
+        self.newest = Some(state.commit_number);
+        log::debug!("checkpoint at commit number {}", state.commit_number);
+        Ok(())
+    }
+}

@@ -1,0 +1,38 @@
+//! Keeps a second process out of a store.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+
+use crate::journal::disk::io_error;
+use crate::{Error, ErrorKind, Result};
+
+/// The lock on a store's directory, held for as long as this lives.
+///
+/// The operating system gives it back however the process ends; the file stays and means nothing.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    pub(crate) fn take(directory: &Path) -> Result<Self> {
+        let path = directory.join("rejoin.lock");
+        let failed = |error| io_error("lock the store", &path, error);
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(Error::new(
+                ErrorKind::TargetLocked,
+                "another process uses the store",
+            )
+            .in_file(path.display().to_string())
+            .remedy("stop the other process, or give each member a directory of its own")),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+}

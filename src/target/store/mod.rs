@@ -1,0 +1,321 @@
+//! The embedded target: tables in memory, the member's own binary log as redo log, checkpoints.
+//!
+//! ```text
+//! Batch -> Applier changes a state of its own (copy-on-write trees) -> Journal: one write, one sync
+//!                                                                        |
+//!          readers <- Published <- clone of that state <-----------------+
+//! ```
+//!
+//! A group commit applies all transactions of a batch to a state that nobody else sees, appends their
+//! events to the binary log, waits for the disk once, and then makes the new state the one that readers
+//! get. A reader takes the newest state with one reference count and reads it without locks: whole
+//! transactions at one commit number, for as long as it likes; the applier never waits for it.
+//!
+//! What makes the rows durable is the log. A checkpoint writes a state to a file beside it, so that
+//! opening starts from there and replays only what stands behind it.
+//!
+//! ```text
+//! DIR/rejoin.lock                        held while the store is open for writing
+//! DIR/binlog.index, DIR/binlog.000001    the binary log, see `journal`
+//! DIR/checkpoint.000000000123            all tables at commit number 123, see `checkpoint`
+//! ```
+//!
+//! - `tree`: the rows of one table;
+//! - `state`: everything at one commit number, and how it is published;
+//! - `layout`: columns, row images, keys;
+//! - `apply`, `rows`, `schema_change`, `xa`: transactions on a state;
+//! - `reader`: what others read;
+//! - `checkpoint`: states in files.
+
+mod apply;
+mod checkpoint;
+mod layout;
+mod lock;
+mod reader;
+mod rows;
+mod schema_change;
+mod state;
+mod tree;
+mod xa;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::gtid::GtidSet;
+use crate::journal::disk::{Disk, io_error};
+use crate::journal::index::Index;
+use crate::journal::recover::recover;
+use crate::journal::{Journal, JournalOptions, Position};
+use crate::target::Target;
+use crate::transaction::Batch;
+use crate::{Error, ErrorKind, Limits, Result};
+
+use apply::Applier;
+use checkpoint::Checkpointer;
+use lock::Lock;
+use state::{Published, State};
+
+pub use reader::{Reader, Row, Scan, Snapshot};
+
+/// How a store works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreOptions {
+    /// How its binary log is written.
+    pub journal: JournalOptions,
+    /// A checkpoint is made when the log has grown by so many bytes, and by as much as the tables
+    /// hold, since the last one. Default 256 MiB.
+    pub checkpoint_log_bytes: u64,
+    /// Bounds on what is read from its files.
+    pub limits: Limits,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            journal: JournalOptions::default(),
+            checkpoint_log_bytes: 256 << 20,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// The embedded target. See the [module](self) for what it is made of.
+///
+/// ```
+/// use rejoin::target::Target;
+/// use rejoin::target::store::Store;
+///
+/// # let directory = std::env::temp_dir().join(format!("rejoin-doc-{}", std::process::id()));
+/// let store = Store::open(&directory)?;
+/// let reader = store.reader();
+/// assert!(store.gtid_executed().is_empty());
+/// assert_eq!(reader.snapshot().tables().count(), 0);
+/// # drop(store);
+/// # std::fs::remove_dir_all(&directory).unwrap();
+/// # Ok::<(), rejoin::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Store {
+    directory: PathBuf,
+    options: StoreOptions,
+    journal: Journal,
+    published: Arc<Published>,
+    /// The published state, to which the transactions of the next batch are applied.
+    state: State,
+    applier: Applier,
+    /// States that were published once and may still be read.
+    retired: Vec<Arc<State>>,
+    checkpointer: Checkpointer,
+    /// Log bytes since the last checkpoint was asked for.
+    log_bytes: u64,
+    /// Held until everything else is closed.
+    _lock: Lock,
+}
+
+impl Store {
+    /// Opens the store in `directory`, or makes an empty one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TargetLocked`] where another process uses it, [`ErrorKind::TargetIo`],
+    /// [`ErrorKind::TargetCorrupt`].
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(directory, StoreOptions::default())
+    }
+
+    /// As [`open`](Self::open), with other options than the defaults.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_with(directory: impl AsRef<Path>, options: StoreOptions) -> Result<Self> {
+        Self::open_on(Disk::default(), directory.as_ref(), options)
+    }
+
+    pub(crate) fn open_on(disk: Disk, directory: &Path, options: StoreOptions) -> Result<Self> {
+        std::fs::create_dir_all(directory)
+            .map_err(|error| io_error("make the store's directory", directory, error))?;
+        let lock = Lock::take(directory)?;
+        let mut state = checkpoint::newest(directory)?.unwrap_or_else(State::empty);
+        let from = start_of_replay(&state);
+        let mut applier = Applier::default();
+        let mut log_bytes = 0;
+        let mut replay = |batch: &Batch| {
+            log_bytes += batch.byte_size() as u64;
+            replay(&mut applier, &mut state, batch)
+        };
+        let journal = Journal::open_on(
+            disk.clone(),
+            directory,
+            options.journal.clone(),
+            &options.limits,
+            from,
+            &mut replay,
+        )?;
+        state.position = journal.end();
+        check_replayed(&state, journal.gtid_executed())?;
+        let published = Arc::new(Published::new(state.clone()));
+        Ok(Self {
+            directory: directory.to_owned(),
+            options,
+            journal,
+            checkpointer: Checkpointer::start(disk, directory, Arc::clone(&published))?,
+            published,
+            state,
+            applier,
+            retired: Vec::new(),
+            log_bytes,
+            _lock: lock,
+        })
+    }
+
+    /// Reads the store in `directory` as it stands, without a lock and without changing anything: a
+    /// process that writes it is not disturbed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TargetIo`] where there is none, [`ErrorKind::TargetCorrupt`].
+    pub fn open_read_only(directory: impl AsRef<Path>) -> Result<Snapshot> {
+        let directory = directory.as_ref();
+        let options = StoreOptions::default();
+        let index = Index::read(directory, &options.journal.base_name)?;
+        let mut state = checkpoint::newest(directory)?.unwrap_or_else(State::empty);
+        let from = start_of_replay(&state);
+        let mut applier = Applier::default();
+        let recovered = recover(&index, &options.limits, from, &mut |batch| {
+            replay(&mut applier, &mut state, batch)
+        })?;
+        let Some(recovered) = recovered else {
+            return Err(Error::new(ErrorKind::TargetIo, "there is no store")
+                .in_file(directory.display().to_string())
+                .remedy("name the directory that was given to --store"));
+        };
+        state.position = recovered.end;
+        check_replayed(&state, &recovered.executed)?;
+        Ok(Snapshot::new(Arc::new(state)))
+    }
+
+    /// A handle from which any number of threads read.
+    pub fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.published))
+    }
+
+    /// The directory of its files.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The end of the binary log.
+    pub fn log_position(&self) -> Position {
+        self.journal.end()
+    }
+
+    /// Writes a checkpoint of everything applied so far, and waits for it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TargetIo`]; the store goes on without the checkpoint.
+    pub fn checkpoint(&mut self) -> Result<()> {
+        self.log_bytes = 0;
+        self.checkpointer.make_now()
+    }
+
+    /// Applies and logs all transactions up to the first that cannot be.
+    fn apply_in_memory(&mut self, batch: &Batch) -> Result<()> {
+        for (index, transaction) in batch.iter().enumerate() {
+            let done = self
+                .applier
+                .apply(&mut self.state, &transaction)
+                .and_then(|()| self.journal.append(&transaction));
+            if let Err(error) = done {
+                self.step_back();
+                if error.fault() == crate::Fault::Target {
+                    self.journal.roll_back();
+                    return Err(error);
+                }
+                // Part of that transaction may have been applied: begin the group anew without it.
+                for transaction in batch.iter().take(index) {
+                    self.applier.apply(&mut self.state, &transaction)?;
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Back to what is published.
+    fn step_back(&mut self) {
+        self.state = State::clone(&self.published.get());
+        self.applier.forget();
+    }
+
+    fn publish(&mut self) {
+        let older = self.published.set(self.state.clone());
+        self.retired.push(older);
+        // A state that a reader still has is let go later, so that its memory is not freed by the reader.
+        self.retired.retain(|state| Arc::strong_count(state) > 1);
+    }
+}
+
+impl Target for Store {
+    fn gtid_executed(&self) -> GtidSet {
+        self.state.gtid_executed.clone()
+    }
+
+    fn apply(&mut self, batch: &Batch) -> Result<()> {
+        let applied = self.apply_in_memory(batch);
+        let logged = self.journal.pending_bytes() as u64;
+        if logged > 0 {
+            match self.journal.commit() {
+                Ok(end) => self.state.position = end,
+                Err(error) => {
+                    self.step_back();
+                    return Err(error);
+                }
+            }
+            self.publish();
+            self.log_bytes += logged;
+            let enough = self.options.checkpoint_log_bytes.max(self.state.bytes());
+            if self.log_bytes >= enough && self.checkpointer.ask() {
+                self.log_bytes = 0;
+            }
+        }
+        applied
+    }
+}
+
+/// Where the log has to be read from, and what was executed before: nothing known is its beginning.
+fn start_of_replay(state: &State) -> Option<(Position, GtidSet)> {
+    (state.position.segment > 0).then(|| (state.position, state.gtid_executed.clone()))
+}
+
+fn replay(applier: &mut Applier, state: &mut State, batch: &Batch) -> Result<()> {
+    for transaction in batch.iter() {
+        applier.apply(state, &transaction).map_err(|error| {
+            Error::new(
+                ErrorKind::TargetCorrupt,
+                format!("the store's own log cannot be applied: {}", error.message()),
+            )
+            .at_gtid(*transaction.gtid())
+            .remedy("remove the store and recover the member anew")
+            .caused_by(error)
+        })?;
+    }
+    Ok(())
+}
+
+/// Rows and log have to agree about what was executed: a log whose beginning is gone without a
+/// checkpoint in its place would leave rows out.
+fn check_replayed(state: &State, executed: &GtidSet) -> Result<()> {
+    if state.gtid_executed != *executed {
+        return Err(Error::new(
+            ErrorKind::TargetCorrupt,
+            format!(
+                "the log says that {executed} was executed, the rows are those of {}",
+                state.gtid_executed
+            ),
+        )
+        .remedy("remove the store and recover the member anew"));
+    }
+    Ok(())
+}

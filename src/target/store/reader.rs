@@ -1,0 +1,319 @@
+//! Reading: snapshots of all tables at one commit number.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::layout::Layout;
+use super::rows::keyless_number;
+use super::state::{Published, State, Table};
+use super::tree::Cursor;
+use crate::binlog::{Cell, Column, TextStyle, Value, write_escaped};
+use crate::gtid::GtidSet;
+use crate::target::schema::{ColumnDefinition, DataType, TableDefinition, TableName, to_utf8};
+use crate::{Error, ErrorKind, Result};
+
+/// Gives [`Snapshot`]s of a store; cheap to clone, usable from any thread, never blocked by the applier.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    published: Arc<Published>,
+}
+
+impl Reader {
+    pub(crate) fn new(published: Arc<Published>) -> Self {
+        Self { published }
+    }
+
+    /// Everything up to the newest group commit.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.published.get())
+    }
+
+    /// Waits until all of `gtids` are applied; `None` if they are not in time.
+    pub fn wait_for(&self, gtids: &GtidSet, timeout: Duration) -> Option<Snapshot> {
+        self.published.wait_for(gtids, timeout).map(Snapshot::new)
+    }
+}
+
+/// All tables at one commit number: whole transactions, and the same for as long as it is held.
+///
+/// It keeps in memory what it shows, also where the store has changed or dropped it since.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    state: Arc<State>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(state: Arc<State>) -> Self {
+        Self { state }
+    }
+
+    /// What was executed to get there.
+    pub fn gtid_executed(&self) -> &GtidSet {
+        &self.state.gtid_executed
+    }
+
+    /// How many transactions were executed to get there. It never goes back.
+    pub fn commit_number(&self) -> u64 {
+        self.state.commit_number
+    }
+
+    /// The tables in order of their names.
+    pub fn tables(&self) -> impl Iterator<Item = &TableName> {
+        self.state.tables().map(|table| &*table.name)
+    }
+
+    /// The definition of a table.
+    pub fn definition(&self, table: &TableName) -> Option<&TableDefinition> {
+        self.state
+            .table(table)
+            .map(|table| &table.layout.definition)
+    }
+
+    /// How many rows a table has.
+    pub fn row_count(&self, table: &TableName) -> Option<u64> {
+        self.state.table(table).map(|table| table.rows.len())
+    }
+
+    /// Bytes of all keys and rows of all tables.
+    pub fn bytes(&self) -> u64 {
+        self.state.bytes()
+    }
+
+    /// XA transactions that are prepared and wait for XA COMMIT or XA ROLLBACK.
+    pub fn prepared_count(&self) -> usize {
+        self.state.prepared.len()
+    }
+
+    /// The row with that key, as a [`KeyEncoder`](crate::target::key::KeyEncoder) makes it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Schema`] where there is no such table.
+    pub fn get(&self, table: &TableName, key: &[u8]) -> Result<Option<Row<'_>>> {
+        let table = self.known(table)?;
+        let image = table.rows.get(key);
+        Ok(image.map(|image| Row {
+            layout: &table.layout,
+            image,
+        }))
+    }
+
+    /// All rows of a table in the order of their keys.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Schema`] where there is no such table.
+    pub fn scan(&self, table: &TableName) -> Result<Scan<'_>> {
+        self.scan_from(table, &[])
+    }
+
+    /// The rows from a key on, in the order of their keys.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Schema`] where there is no such table.
+    pub fn scan_from(&self, table: &TableName, key: &[u8]) -> Result<Scan<'_>> {
+        let table = self.known(table)?;
+        Ok(Scan {
+            layout: &table.layout,
+            cursor: table.rows.range(key),
+        })
+    }
+
+    /// Writes all rows of a table as `mysql -BN -e 'SELECT * FROM t ORDER BY pk'` prints them, in UTF-8;
+    /// a table without a key in the order in which its rows came. Returns how many there were.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Schema`] where there is no such table, [`ErrorKind::TargetIo`] where `out` fails.
+    pub fn dump(&self, table: &TableName, out: &mut impl Write) -> Result<u64> {
+        let table = self.known(table)?;
+        let mut line = Line::new(&table.layout);
+        let mut write = |image: &[u8]| {
+            line.write(image)?;
+            out.write_all(&line.bytes)
+                .map_err(|error| Error::new(ErrorKind::TargetIo, format!("cannot write: {error}")))
+        };
+        if table.layout.encoder().is_some() {
+            for (_, image) in table.rows.iter() {
+                write(image)?;
+            }
+        } else {
+            for image in in_order_of_arrival(table).into_values() {
+                write(image)?;
+            }
+        }
+        Ok(table.rows.len())
+    }
+
+    fn known(&self, name: &TableName) -> Result<&Table> {
+        match self.state.table(name) {
+            Some(table) => Ok(table),
+            None => Err(Error::new(
+                ErrorKind::Schema,
+                format!("there is no table {name}"),
+            )),
+        }
+    }
+}
+
+/// The rows of a table without a key.
+fn in_order_of_arrival(table: &Table) -> BTreeMap<u64, &[u8]> {
+    let rows = table.rows.iter();
+    rows.map(|(key, image)| (keyless_number(key), image))
+        .collect()
+}
+
+/// The rows of a table, in the order of their keys.
+#[derive(Debug)]
+pub struct Scan<'a> {
+    layout: &'a Layout,
+    cursor: Cursor<'a>,
+}
+
+impl<'a> Iterator for Scan<'a> {
+    type Item = (&'a [u8], Row<'a>);
+
+    /// The next key and its row.
+    fn next(&mut self) -> Option<Self::Item> {
+        let (key, image) = self.cursor.next()?;
+        let row = Row {
+            layout: self.layout,
+            image,
+        };
+        Some((key, row))
+    }
+}
+
+/// One row of a snapshot.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    layout: &'a Layout,
+    image: &'a [u8],
+}
+
+impl<'a> Row<'a> {
+    /// The row as a full row image of the binary log: NULL bitmap, then the values.
+    pub fn image(&self) -> &'a [u8] {
+        self.image
+    }
+
+    /// The columns of the image.
+    pub fn columns(&self) -> &'a [Column] {
+        self.layout.columns()
+    }
+
+    /// Where each column's value is in the image.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] where the image is damaged.
+    pub fn cells(&self, cells: &mut Vec<Cell>) -> Result<()> {
+        self.layout.cells(self.image, cells)
+    }
+
+    /// The values, in the order of the columns.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] where the image is damaged.
+    pub fn values(&self) -> Result<Vec<Value<'a>>> {
+        let mut cells = Vec::new();
+        self.cells(&mut cells)?;
+        let columns = self.columns().iter().zip(&cells);
+        columns
+            .map(|(column, cell)| match cell.bytes(self.image) {
+                Some(bytes) => column.decode(bytes),
+                None => Ok(Value::Null),
+            })
+            .collect()
+    }
+}
+
+/// Rows as lines of text.
+struct Line<'a> {
+    layout: &'a Layout,
+    styles: Vec<Style<'a>>,
+    cells: Vec<Cell>,
+    text: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+/// How the values of one column are printed.
+struct Style<'a> {
+    text: TextStyle<'a>,
+    /// The collation of text that may be in another character set than UTF-8.
+    collation: Option<u16>,
+    visible: bool,
+}
+
+impl<'a> Line<'a> {
+    fn new(layout: &'a Layout) -> Self {
+        let styles = layout.definition.columns.iter().map(style).collect();
+        Self {
+            layout,
+            styles,
+            cells: Vec::new(),
+            text: Vec::new(),
+            bytes: Vec::new(),
+        }
+    }
+
+    /// Sets `bytes` to the line of a row.
+    fn write(&mut self, image: &[u8]) -> Result<()> {
+        self.bytes.clear();
+        self.layout.cells(image, &mut self.cells)?;
+        let columns = self.layout.columns().iter().zip(&self.cells);
+        let shown = columns.zip(&self.styles).filter(|(_, style)| style.visible);
+        for (index, ((column, cell), style)) in shown.enumerate() {
+            if index > 0 {
+                self.bytes.push(b'\t');
+            }
+            let Some(value) = cell.bytes(image) else {
+                write_escaped(None, &mut self.bytes);
+                continue;
+            };
+            self.text.clear();
+            let value = column.decode(value)?;
+            value.write_text(&style.text, &mut self.text)?;
+            match style.collation {
+                Some(collation) => {
+                    let text = to_utf8(collation, &self.text).ok_or_else(|| {
+                        Error::new(
+                            ErrorKind::Unsupported,
+                            format!("text of collation {collation} cannot be printed in UTF-8"),
+                        )
+                    })?;
+                    write_escaped(Some(&text), &mut self.bytes);
+                }
+                None => write_escaped(Some(&self.text), &mut self.bytes),
+            }
+        }
+        self.bytes.push(b'\n');
+        Ok(())
+    }
+}
+
+fn style(column: &ColumnDefinition) -> Style<'_> {
+    let members: &[String] = match &column.data_type {
+        DataType::Enum(members) | DataType::Set(members) => members,
+        _ => &[],
+    };
+    let decimals = match column.data_type {
+        DataType::Float(Some((_, decimals))) | DataType::Double(Some((_, decimals))) => {
+            Some(decimals)
+        }
+        _ => None,
+    };
+    // The names of members are in UTF-8 already.
+    let is_text = matches!(
+        column.data_type,
+        DataType::Char(_) | DataType::VarChar(_) | DataType::Text(_)
+    );
+    Style {
+        text: TextStyle {
+            members,
+            decimals,
+            zerofill: column.zerofill.map(|width| width.min(255) as u8),
+            utc_offset_s: 0,
+        },
+        collation: is_text.then_some(column.collation),
+        visible: column.visible,
+    }
+}

@@ -1,0 +1,2 @@
+use crate::support::Scenario;
+pub const SCENARIOS: &[Scenario] = &[];
