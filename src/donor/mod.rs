@@ -35,6 +35,3 @@ pub use server::{Donor, DonorStatus, DumpStatus};
 pub use source::{BinlogDirectory, LogEnd, LogFile, LogSource, SourceIdentity};
 
 pub use crate::wire::server::login::Account;
-
-#[cfg(test)]
-mod tests;

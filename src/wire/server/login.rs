@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! server                                 client                            state here
-//! greeting (HandshakeV10)           ->                                     AwaitResponse
-//!                                   <-  [SSLRequest, TLS handshake]        AwaitResponse, encrypted
+//! greeting (HandshakeV10)           ->                                     Response
+//!                                   <-  [SSLRequest, TLS handshake]        Response, encrypted
 //!                                   <-  HandshakeResponse41
-//! [AuthSwitchRequest fe             ->                                     AwaitSwitched
+//! [AuthSwitchRequest fe             ->                                     Switched
 //!                                   <-  scramble]
-//! [AuthMoreData 01 04: full login   ->                                     AwaitPassword
+//! [AuthMoreData 01 04: full login   ->                                     Password
 //!                                   <-  password NUL]
 //! AuthMoreData 01 03, OK; or ERR    ->
 //! ```
@@ -132,11 +132,12 @@ pub struct Login {
     state: State,
 }
 
+/// What the next packet is taken for.
 #[derive(Debug)]
 enum State {
-    AwaitResponse,
-    AwaitSwitched { user: String },
-    AwaitPassword { user: String },
+    Response,
+    Switched { user: String },
+    Password { user: String },
 }
 
 /// What to do after a packet of the client.
@@ -198,17 +199,17 @@ impl Login {
             nonce,
             host,
             encrypted: false,
-            state: State::AwaitResponse,
+            state: State::Response,
         };
         (packet, login)
     }
 
     /// Takes in the client's next packet.
     pub fn handle(mut self, packet: &[u8]) -> Step {
-        match std::mem::replace(&mut self.state, State::AwaitResponse) {
-            State::AwaitResponse => self.response(packet),
-            State::AwaitSwitched { user } => self.scramble(user, packet),
-            State::AwaitPassword { user } => self.password(&user, packet),
+        match std::mem::replace(&mut self.state, State::Response) {
+            State::Response => self.response(packet),
+            State::Switched { user } => self.scramble(user, packet),
+            State::Password { user } => self.password(&user, packet),
         }
     }
 
@@ -251,7 +252,7 @@ impl Login {
         switch.push(0);
         switch.extend_from_slice(&self.nonce);
         switch.push(0);
-        self.state = State::AwaitSwitched { user };
+        self.state = State::Switched { user };
         Step::Send(switch, self)
     }
 
@@ -276,7 +277,7 @@ impl Login {
             return self.denied(&user, "YES");
         }
         // For users that do not exist, too: nobody shall learn which do.
-        self.state = State::AwaitPassword { user };
+        self.state = State::Password { user };
         Step::Send(FULL_LOGIN.to_vec(), self)
     }
 
