@@ -95,6 +95,7 @@ fn tables_are_what_the_server_prints() {
 /// MySQL's own reader goes through every event of the store's log and finds the same statements and rows
 /// in it as in the server's.
 #[test]
+#[allow(clippy::print_stderr)]
 fn mysqlbinlog_reads_the_stores_log() {
     if std::env::var("REJOIN_SKIP_MYSQL").as_deref() == Ok("1") {
         eprintln!("1 test skipped: REJOIN_SKIP_MYSQL=1");
