@@ -183,10 +183,15 @@ impl Assembler {
             EventType::HEARTBEAT | EventType::HEARTBEAT_V2 => return self.heartbeat(event),
             EventType::STOP => Progress::Stop,
             EventType::PREVIOUS_GTIDS | EventType::TRANSACTION_CONTEXT => Progress::Nothing,
-            _ => match self.format.clone() {
-                Some(format) => self.transaction_event(&format, &header, event)?,
-                None => return Err(self.no_format(&header)),
-            },
+            _ => {
+                // Taken out for the while, which spares the counting of references.
+                let Some(format) = self.format.take() else {
+                    return Err(self.no_format(&header));
+                };
+                let result = self.transaction_event(&format, &header, event);
+                self.format = Some(format);
+                result?
+            }
         };
         self.advance(&header);
         Ok(progress)

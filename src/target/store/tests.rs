@@ -1,3 +1,5 @@
+mod speed;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs;
