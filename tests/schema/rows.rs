@@ -128,7 +128,7 @@ impl Follower {
 
 /// A row image with the unused bits of its null bitmap cleared.
 fn without_padding(mut image: Vec<u8>, columns: usize) -> Vec<u8> {
-    if columns % 8 != 0 {
+    if !columns.is_multiple_of(8) {
         image[columns / 8] &= (1 << (columns % 8)) - 1;
     }
     image
