@@ -40,6 +40,7 @@ pub mod target;
 
 pub mod recovery;
 
+pub mod donor;
 pub mod engine;
 
 #[cfg(feature = "cli")]

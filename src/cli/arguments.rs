@@ -29,6 +29,8 @@ pub(super) enum Command {
     Dump(Dump),
     /// Show what a store holds
     Status(Status),
+    /// Serve binary logs as a donor to any joiner, MySQL servers included
+    Donate(Donate),
 }
 
 #[derive(Debug, Args)]
@@ -59,12 +61,49 @@ pub(super) struct Recover {
     /// From this number of missing transactions on, prefer a clone
     #[arg(long, value_name = "N", default_value_t = i64::MAX as u64)]
     pub(super) clone_threshold: u64,
+    #[command(flatten)]
+    pub(super) verbosity: Verbosity,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Verbosity {
     /// Say less on stderr: only warnings and errors
     #[arg(long, short)]
     pub(super) quiet: bool,
     /// Say more on stderr; twice for everything
     #[arg(long, short, action = clap::ArgAction::Count)]
     pub(super) verbose: u8,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "source", required = true, multiple = false, args = ["store", "binlog_dir"])]
+pub(super) struct Donate {
+    /// Serve the binary log of the store in this directory
+    #[arg(long, value_name = "DIR")]
+    pub(super) store: Option<PathBuf>,
+    /// Serve the binary logs in this directory, with their .index file: a data directory of mysqld
+    #[arg(long, value_name = "DIR")]
+    pub(super) binlog_dir: Option<PathBuf>,
+    /// Where to listen; port 0 leaves the port to the system
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) listen: String,
+    /// The user that replicas log in as
+    #[arg(long, value_name = "NAME")]
+    pub(super) user: String,
+    /// A file with the password of that user
+    #[arg(long, value_name = "FILE")]
+    pub(super) password_file: PathBuf,
+    /// The certificate and its chain; without it one is made, as mysqld makes its own
+    #[arg(long, value_name = "PEM", requires = "tls_key")]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// The certificate's key
+    #[arg(long, value_name = "PEM", requires = "tls_cert")]
+    pub(super) tls_key: Option<PathBuf>,
+    /// Bytes a second for all replicas together
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) max_rate: Option<u64>,
+    #[command(flatten)]
+    pub(super) verbosity: Verbosity,
 }
 
 #[derive(Debug, Args)]

@@ -5,9 +5,11 @@
 //! anything else.
 
 mod arguments;
+mod donate;
 mod dump;
 mod exit;
 mod json;
+mod process;
 mod progress;
 mod recover;
 mod status;
@@ -33,6 +35,7 @@ pub fn run() -> ExitCode {
         Command::Recover(options) => recover::run(&options),
         Command::Dump(options) => dump::run(&options),
         Command::Status(options) => status::run(&options),
+        Command::Donate(options) => donate::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,6 +14,7 @@
 
 use std::sync::Arc;
 
+use super::page::Page;
 use super::{Change, Node, Outcome, PAGE, Shape};
 
 /// Values longer than this are kept beside the heap, so that copying a leaf stays cheap.
@@ -30,7 +31,7 @@ const RISING: u8 = 8;
 #[derive(Debug)]
 pub(super) struct Leaf {
     slots: Vec<Slot>,
-    heap: Vec<u8>,
+    heap: Page,
     large: Vec<Arc<[u8]>>,
     /// Bytes of the heap that no slot refers to.
     dead: usize,
@@ -59,7 +60,7 @@ impl Leaf {
     pub(super) fn new() -> Self {
         Self {
             slots: Vec::new(),
-            heap: Vec::new(),
+            heap: Page::empty(),
             large: Vec::new(),
             dead: 0,
             rising: 0,
@@ -176,10 +177,10 @@ impl Leaf {
         if at_end && self.rising >= RISING {
             // Rising keys: what is here will not grow any more, and may stay full.
             let separator = shortest_separator(self.key(index - 1), key);
-            let mut right = Leaf::with_capacity(PAGE);
+            let mut right = Leaf::with_page();
             right.rising = self.rising;
             right.put(0, key, value);
-            return Shape::Split(separator, Arc::new(Node::Leaf(right)));
+            return Shape::Split(separator, Node::leaf(right));
         }
         let (middle, mut right) = self.split();
         if index <= middle {
@@ -188,7 +189,7 @@ impl Leaf {
             right.put(index - middle, key, value);
         }
         let separator = shortest_separator(self.key(self.len() - 1), right.key(0));
-        Shape::Split(separator, Arc::new(Node::Leaf(right)))
+        Shape::Split(separator, Node::leaf(right))
     }
 
     fn replace_at(&mut self, index: usize, key: &[u8], value: &[u8]) -> Outcome {
@@ -246,9 +247,10 @@ impl Leaf {
         fits
     }
 
-    fn with_capacity(bytes: usize) -> Self {
+    /// An empty leaf with memory for a page.
+    fn with_page() -> Self {
         Self {
-            heap: Vec::with_capacity(bytes),
+            heap: Page::with_room(PAGE),
             slots: Vec::with_capacity(16),
             ..Self::new()
         }
@@ -257,7 +259,7 @@ impl Leaf {
     /// Puts an entry in, whether or not it fits the page.
     pub(super) fn put(&mut self, index: usize, key: &[u8], value: &[u8]) {
         if self.heap.capacity() == 0 {
-            self.heap.reserve_exact(PAGE);
+            self.heap = Page::with_room(PAGE);
         }
         let slot = Slot {
             head: head_of(key),
@@ -308,7 +310,7 @@ impl Leaf {
     fn copy_of(&self, from: usize, to: usize) -> Leaf {
         let mut copy = Leaf {
             slots: Vec::with_capacity(self.slots.len() + 2),
-            heap: Vec::with_capacity(PAGE.max(self.live())),
+            heap: Page::with_room(PAGE.max(self.live())),
             large: Vec::new(),
             dead: 0,
             rising: self.rising,
@@ -352,7 +354,7 @@ impl Clone for Leaf {
         }
         let mut slots = Vec::with_capacity(self.slots.len() + 2);
         slots.extend_from_slice(&self.slots);
-        let mut heap = Vec::with_capacity(PAGE.max(self.heap.len()));
+        let mut heap = Page::with_room(PAGE.max(self.heap.len()));
         heap.extend_from_slice(&self.heap);
         Self {
             slots,
