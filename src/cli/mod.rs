@@ -8,7 +8,9 @@ mod arguments;
 mod donate;
 mod dump;
 mod exit;
+mod group;
 mod json;
+mod plan;
 mod process;
 mod progress;
 mod recover;
@@ -33,6 +35,7 @@ pub fn run() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Recover(options) => recover::run(&options),
+        Command::Plan(options) => plan::run(&options),
         Command::Dump(options) => dump::run(&options),
         Command::Status(options) => status::run(&options),
         Command::Donate(options) => donate::run(&options),
