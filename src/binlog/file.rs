@@ -84,6 +84,8 @@ pub enum Tail {
 pub struct LogReader<R> {
     source: R,
     buffer: Vec<u8>,
+    /// How much of the buffer has been read.
+    filled: usize,
     /// Where in the buffer the next event starts.
     next: usize,
     /// Where in the file it starts; 0 as long as the magic was not read.
@@ -121,29 +123,17 @@ impl<R: Read> LogReader<R> {
         let mut reader = Self {
             source,
             buffer: Vec::new(),
+            filled: 0,
             next: 0,
             offset: 0,
             format: None,
             event_bytes: limits.event_bytes,
         };
-        while reader.buffer.len() < MAGIC.len() && reader.fill(MAGIC.len())? {}
-        match reader.buffer.first_chunk::<4>() {
-            Some(&MAGIC) => {
-                reader.next = MAGIC.len();
-                reader.offset = MAGIC.len() as u64;
-                Ok(reader)
-            }
-            Some(&ENCRYPTED_MAGIC) => Err(Error::new(
-                ErrorKind::Unsupported,
-                "the binary log is encrypted",
-            )
-            .remedy("read it through its server, which decrypts what it sends")),
-            _ => Err(Error::new(
-                ErrorKind::Malformed,
-                "no binary log: it does not begin with fe 62 69 6e",
-            )
-            .at_offset(0)),
-        }
+        while reader.filled < MAGIC.len() && reader.fill(MAGIC.len())? {}
+        check_magic(reader.rest())?;
+        reader.next = MAGIC.len();
+        reader.offset = MAGIC.len() as u64;
+        Ok(reader)
     }
 
     /// Where the next event starts in the file.
@@ -171,28 +161,18 @@ impl<R: Read> LogReader<R> {
             Err(error) => return Err(error.at_offset(offset)),
         };
         let length = header.length as usize;
-        let start = self.next;
-        if header.event_type == EventType::FORMAT_DESCRIPTION {
-            let bytes = self.buffer.get(start..start + length).unwrap_or_default();
-            let format = FormatDescription::decode(bytes).map_err(|e| e.at_offset(offset))?;
-            self.format = Some(Arc::new(format));
-        }
-        let Some(format) = &self.format else {
-            return Err(Error::new(
-                ErrorKind::Malformed,
-                format!(
-                    "{} event where the file's format description was expected",
-                    header.event_type
-                ),
-            )
-            .at_offset(offset));
-        };
+        let bytes = self
+            .buffer
+            .get(self.next..self.next + length)
+            .unwrap_or_default();
+        let format =
+            format_of(&mut self.format, &header, bytes).map_err(|error| error.at_offset(offset))?;
         self.next += length;
         self.offset += length as u64;
         Ok(Some(LogEvent {
             offset,
             header,
-            bytes: self.buffer.get(start..start + length).unwrap_or_default(),
+            bytes,
             format,
         }))
     }
@@ -200,82 +180,201 @@ impl<R: Read> LogReader<R> {
     /// What is left behind the last whole event, after [`next_event`](Self::next_event) has
     /// returned `None`.
     pub fn tail(&self) -> Tail {
-        let rest = self.buffer.get(self.next..).unwrap_or_default();
-        if rest.is_empty() {
-            return Tail::Nothing;
-        }
-        match EventHeader::decode(rest) {
-            Ok(header) => Tail::PartOfEvent {
-                header,
-                available: rest.len(),
-            },
-            Err(_) => Tail::PartOfHeader(rest.len()),
-        }
+        tail(self.rest())
     }
 
     /// The header of the next event, which is wholly in the buffer then.
     fn whole_event(&mut self) -> Result<Option<EventHeader>> {
         loop {
-            let rest = self.buffer.get(self.next..).unwrap_or_default();
-            let wanted = if rest.len() < EventHeader::SIZE {
-                EventHeader::SIZE
-            } else {
-                let header = EventHeader::decode(rest)?;
-                let length = header.length as usize;
-                if length > self.event_bytes {
-                    return Err(Error::new(
-                        ErrorKind::Limit,
-                        format!(
-                            "{} event claims {length} bytes, {} are allowed (limit event_bytes)",
-                            header.event_type, self.event_bytes
-                        ),
-                    ));
+            match whole_header(self.rest(), self.event_bytes)? {
+                Whole::Yes(header) => return Ok(Some(header)),
+                Whole::Needs(length) => {
+                    if !self.fill(length)? {
+                        return Ok(None);
+                    }
                 }
-                if rest.len() >= length {
-                    return Ok(Some(header));
-                }
-                length
-            };
-            if !self.fill(wanted)? {
-                return Ok(None);
             }
         }
     }
 
+    /// What has been read and not been given out.
+    fn rest(&self) -> &[u8] {
+        self.buffer.get(self.next..self.filled).unwrap_or_default()
+    }
+
     /// Reads some more; false where nothing more is there. `wanted` bytes are needed from `next` on.
     fn fill(&mut self, wanted: usize) -> Result<bool> {
-        let rest = self.buffer.len() - self.next;
-        if self.next > 0 {
-            self.buffer.copy_within(self.next.., 0);
-            self.buffer.truncate(rest);
-            self.next = 0;
-        }
+        self.buffer.copy_within(self.next..self.filled, 0);
+        self.filled -= self.next;
+        self.next = 0;
         // Never more than this ahead of what has come: a claimed length costs nothing.
-        let room = wanted.saturating_sub(rest).clamp(READ_BYTES, 1 << 24);
-        self.buffer.resize(rest + room, 0);
+        let room = wanted
+            .saturating_sub(self.filled)
+            .clamp(READ_BYTES, 1 << 24);
+        if self.buffer.len() < self.filled + room {
+            self.buffer.resize(self.filled + room, 0);
+        }
         let result = loop {
-            match self
-                .source
-                .read(self.buffer.get_mut(rest..).unwrap_or_default())
-            {
+            let free = self.buffer.get_mut(self.filled..).unwrap_or_default();
+            match self.source.read(free) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => break result,
             }
         };
         match result {
             Ok(count) => {
-                self.buffer.truncate(rest + count);
+                self.filled += count;
                 Ok(count > 0)
             }
-            Err(error) => {
-                self.buffer.truncate(rest);
-                Err(Error::new(
-                    ErrorKind::TargetIo,
-                    format!("reading the binary log: {error}"),
-                )
-                .caused_by(error))
-            }
+            Err(error) => Err(Error::new(
+                ErrorKind::TargetIo,
+                format!("reading the binary log: {error}"),
+            )
+            .caused_by(error)),
         }
+    }
+}
+
+/// A whole log in memory, read without copying anything; otherwise as [`LogReader`].
+#[derive(Debug, Clone)]
+pub struct LogBytes<'a> {
+    rest: &'a [u8],
+    offset: u64,
+    format: Option<Arc<FormatDescription>>,
+    event_bytes: usize,
+}
+
+impl<'a> LogBytes<'a> {
+    /// Reads `log`, which begins with the magic.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] where it is no binary log, [`ErrorKind::Unsupported`] where it is
+    /// encrypted.
+    pub fn new(log: &'a [u8], limits: &Limits) -> Result<Self> {
+        check_magic(log)?;
+        Ok(Self {
+            rest: log.get(MAGIC.len()..).unwrap_or_default(),
+            offset: MAGIC.len() as u64,
+            format: None,
+            event_bytes: limits.event_bytes,
+        })
+    }
+
+    /// The next event, its length checked and its checksum not; `None` behind the last whole one.
+    ///
+    /// # Errors
+    /// As [`LogReader::next_event`].
+    #[inline]
+    pub fn next_event(&mut self) -> Result<Option<LogEvent<'_>>> {
+        let offset = self.offset;
+        let header = match whole_header(self.rest, self.event_bytes) {
+            Ok(Whole::Yes(header)) => header,
+            Ok(Whole::Needs(_)) => return Ok(None),
+            Err(error) => return Err(error.at_offset(offset)),
+        };
+        let (bytes, rest) = self
+            .rest
+            .split_at_checked(header.length as usize)
+            .unwrap_or((self.rest, &[]));
+        let format =
+            format_of(&mut self.format, &header, bytes).map_err(|error| error.at_offset(offset))?;
+        self.rest = rest;
+        self.offset += bytes.len() as u64;
+        Ok(Some(LogEvent {
+            offset,
+            header,
+            bytes,
+            format,
+        }))
+    }
+
+    /// What is left behind the last whole event.
+    pub fn tail(&self) -> Tail {
+        tail(self.rest)
+    }
+}
+
+fn check_magic(log: &[u8]) -> Result<()> {
+    match log.first_chunk::<4>() {
+        Some(&MAGIC) => Ok(()),
+        Some(&ENCRYPTED_MAGIC) => Err(Error::new(
+            ErrorKind::Unsupported,
+            "the binary log is encrypted",
+        )
+        .remedy("read it through its server, which decrypts what it sends")),
+        _ => Err(Error::new(
+            ErrorKind::Malformed,
+            "no binary log: it does not begin with fe 62 69 6e",
+        )
+        .at_offset(0)),
+    }
+}
+
+/// Whether an event is there with all its bytes.
+enum Whole {
+    Yes(EventHeader),
+    /// No; so many bytes are needed to go on.
+    Needs(usize),
+}
+
+#[inline]
+fn whole_header(rest: &[u8], event_bytes: usize) -> Result<Whole> {
+    if rest.len() < EventHeader::SIZE {
+        return Ok(Whole::Needs(EventHeader::SIZE));
+    }
+    let header = EventHeader::decode(rest)?;
+    let length = header.length as usize;
+    if length > event_bytes {
+        return Err(too_large(&header, event_bytes));
+    }
+    if rest.len() < length {
+        return Ok(Whole::Needs(length));
+    }
+    Ok(Whole::Yes(header))
+}
+
+#[cold]
+fn too_large(header: &EventHeader, event_bytes: usize) -> Error {
+    Error::new(
+        ErrorKind::Limit,
+        format!(
+            "{} event claims {} bytes, {event_bytes} are allowed (limit event_bytes)",
+            header.event_type, header.length
+        ),
+    )
+}
+
+/// The format in which an event is to be read: a format description brings its own.
+#[inline]
+fn format_of<'f>(
+    current: &'f mut Option<Arc<FormatDescription>>,
+    header: &EventHeader,
+    bytes: &[u8],
+) -> Result<&'f Arc<FormatDescription>> {
+    if header.event_type == EventType::FORMAT_DESCRIPTION {
+        *current = Some(Arc::new(FormatDescription::decode(bytes)?));
+    }
+    current.as_ref().ok_or_else(|| {
+        Error::new(
+            ErrorKind::Malformed,
+            format!(
+                "{} event where the file's format description was expected",
+                header.event_type
+            ),
+        )
+    })
+}
+
+fn tail(rest: &[u8]) -> Tail {
+    if rest.is_empty() {
+        return Tail::Nothing;
+    }
+    match EventHeader::decode(rest) {
+        Ok(header) => Tail::PartOfEvent {
+            header,
+            available: rest.len(),
+        },
+        Err(_) => Tail::PartOfHeader(rest.len()),
     }
 }
 

@@ -18,6 +18,8 @@ mod event;
 mod event_type;
 mod file;
 mod format;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod group;
 mod gtid_event;
 mod header;
@@ -28,6 +30,7 @@ mod reader;
 mod rows;
 mod statement;
 mod table_map;
+mod table_maps;
 mod value;
 mod varlen;
 
@@ -38,7 +41,7 @@ pub use control::{HeartbeatEvent, IncidentEvent, PreviousGtidsEvent, RotateEvent
 pub use event::Event;
 pub(crate) use event::not_understood;
 pub use event_type::EventType;
-pub use file::{LogEvent, LogReader, MAGIC, Tail};
+pub use file::{LogBytes, LogEvent, LogReader, MAGIC, Tail};
 pub use format::FormatDescription;
 pub(crate) use format::verify;
 pub use group::{TransactionContextEvent, ViewChangeEvent};
@@ -53,4 +56,5 @@ pub use statement::{
     UserVarEvent, UserVarValue,
 };
 pub use table_map::TableMap;
+pub use table_maps::{MappedTable, TableMaps};
 pub use value::{Date, DateTime, Decimal, TextStyle, Time, Timestamp, Value, write_escaped};

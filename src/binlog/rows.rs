@@ -370,52 +370,95 @@ impl<'a> Rows<'a, '_> {
     }
 
     fn image(&mut self, present: &[u8], partial: &[u8], cells: &mut Vec<Cell>) -> Result<&'a [u8]> {
-        let start = self.reader.rest();
-        let count = present_count(present, self.columns.len());
+        let bytes = self.reader.rest();
+        let width = self.columns.len();
+        let count = present_count(present, width);
         let nulls = self
             .reader
             .take(count.div_ceil(8), "NULL bitmap of a row")?;
-        cells.clear();
-        let mut image_index = 0;
-        let mut json_index = 0;
-        let mut position = nulls.len();
-        for (index, column) in self.columns.iter().enumerate() {
-            let is_partial = column.kind == ColumnKind::Json && {
-                json_index += 1;
-                bit(partial, json_index - 1)
-            };
-            if !bit(present, index) {
-                cells.push(Cell::Absent);
-                continue;
-            }
-            let is_null = bit(nulls, image_index);
-            image_index += 1;
-            if is_null {
-                cells.push(Cell::Null);
-                continue;
-            }
-            let length = column.value_length(self.reader.rest())?;
-            self.reader.take(length, "value")?;
-            let (from, to) = (position as u32, (position + length) as u32);
-            position += length;
-            cells.push(if is_partial {
-                Cell::Partial {
-                    start: from,
-                    end: to,
-                }
-            } else {
-                Cell::Value {
-                    start: from,
-                    end: to,
-                }
-            });
+        if cells.len() != width {
+            cells.clear();
+            cells.resize(width, Cell::Absent);
         }
-        if position == 0 && (self.kind == RowsKind::Insert || self.next == ImageKind::Before) {
+        let end = if count == width && partial.is_empty() {
+            full_image(self.columns, nulls, bytes, cells)?
+        } else {
+            some_columns(self.columns, nulls, present, partial, bytes, cells)?
+        };
+        if end == 0 && (self.kind == RowsKind::Insert || self.next == ImageKind::Before) {
             // It would repeat for ever. (An update may well set no column.)
             return Err(self.reader.malformed("row image without columns"));
         }
-        Ok(start.get(..position).unwrap_or_default())
+        self.reader.take(end - nulls.len(), "row image")?;
+        Ok(bytes.get(..end).unwrap_or_default())
     }
+}
+
+/// Finds the values of an image that has every column, behind its NULL bitmap, and returns where the
+/// image ends.
+#[inline]
+pub(super) fn full_image(
+    columns: &[Column],
+    nulls: &[u8],
+    bytes: &[u8],
+    cells: &mut [Cell],
+) -> Result<usize> {
+    let mut position = nulls.len();
+    for ((columns, cells), null_bits) in columns.chunks(8).zip(cells.chunks_mut(8)).zip(nulls) {
+        let mut null_bits = *null_bits;
+        for (column, cell) in columns.iter().zip(cells) {
+            if null_bits & 1 == 1 {
+                *cell = Cell::Null;
+            } else {
+                let start = position;
+                position += column.value_length(bytes.get(start..).unwrap_or_default())?;
+                *cell = Cell::Value {
+                    start: start as u32,
+                    end: position as u32,
+                };
+            }
+            null_bits >>= 1;
+        }
+    }
+    Ok(position)
+}
+
+/// The same for an image that lacks some columns, or has some JSON columns as differences.
+pub(super) fn some_columns(
+    columns: &[Column],
+    nulls: &[u8],
+    present: &[u8],
+    partial: &[u8],
+    bytes: &[u8],
+    cells: &mut [Cell],
+) -> Result<usize> {
+    let mut position = nulls.len();
+    let mut image_index = 0;
+    let mut json_index = 0;
+    for (index, (column, cell)) in columns.iter().zip(cells).enumerate() {
+        let is_partial = column.kind == ColumnKind::Json && {
+            json_index += 1;
+            bit(partial, json_index - 1)
+        };
+        if !bit(present, index) {
+            *cell = Cell::Absent;
+            continue;
+        }
+        image_index += 1;
+        if bit(nulls, image_index - 1) {
+            *cell = Cell::Null;
+            continue;
+        }
+        let start = position;
+        position += column.value_length(bytes.get(start..).unwrap_or_default())?;
+        let (start, end) = (start as u32, position as u32);
+        *cell = if is_partial {
+            Cell::Partial { start, end }
+        } else {
+            Cell::Value { start, end }
+        };
+    }
+    Ok(position)
 }
 
 /// Columns that are present; bits beyond the width do not count.

@@ -5,9 +5,13 @@
 //! anything else.
 
 mod arguments;
+mod donate;
 mod dump;
 mod exit;
+mod group;
 mod json;
+mod plan;
+mod process;
 mod progress;
 mod recover;
 mod status;
@@ -31,8 +35,10 @@ pub fn run() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Recover(options) => recover::run(&options),
+        Command::Plan(options) => plan::run(&options),
         Command::Dump(options) => dump::run(&options),
         Command::Status(options) => status::run(&options),
+        Command::Donate(options) => donate::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

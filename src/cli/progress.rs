@@ -56,8 +56,9 @@ impl Progress {
             status.received_bytes as f64 / 1e6,
             status.queued,
         ));
-        let rest = status.missing + status.queued;
-        self.bar.set_length(status.transactions + rest);
+        let all = status.transactions + status.missing + status.queued;
+        // Before the join nothing is known to be missing; a bar of nothing would look finished.
+        self.bar.set_length(all.max(1));
         self.bar.set_position(status.transactions);
     }
 

@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, never};
 use log::debug;
 
-use super::shared::{BATCH_BYTES, BATCH_TRANSACTIONS, Fact, Shared, Source, Work};
+use super::shared::{BATCH_BYTES, BATCH_TRANSACTIONS, Fact, Shared, Source, Turn, Work};
 use crate::Error;
 use crate::target::Target;
 use crate::transaction::{Batch, TransactionKind};
@@ -24,41 +24,62 @@ pub(super) struct Applier {
     pub(super) fences: Receiver<()>,
     pub(super) recycle: Sender<Batch>,
     pub(super) facts: Sender<Fact>,
+    /// What was taken out of `work` and did not fit any more.
+    pub(super) next: Option<Work>,
     /// Set when one of the group's own transactions failed: nothing may be applied behind it.
     pub(super) feed_failed: bool,
 }
 
 impl Applier {
     pub(super) fn run(mut self) {
-        let mut next = None;
         loop {
-            let work = match next.take() {
-                Some(work) => work,
-                None => select! {
-                    recv(self.fences) -> fence => {
-                        if fence.is_ok() {
-                            self.tell(Fact::Fenced);
-                            continue;
-                        }
-                        match self.work.recv() {
-                            Ok(work) => work,
-                            Err(_) => return,
-                        }
-                    }
-                    recv(self.work) -> work => match work {
-                        Ok(work) => work,
-                        Err(_) => return,
-                    },
-                },
-            };
-            if self.is_cancelled(work.source) {
-                self.recycle(work.batch);
-                continue;
+            match self.turn() {
+                Turn::Worked => {}
+                Turn::Idle => self.wait(),
+                Turn::Ended => return,
             }
-            let Work { source, mut batch } = work;
-            next = self.gather(source, &mut batch);
-            self.apply(source, batch);
         }
+    }
+
+    /// Answers a fence, or applies what waits, up to one group commit.
+    pub(super) fn turn(&mut self) -> Turn {
+        if let Some(work) = self.next.take() {
+            self.take(work);
+            return Turn::Worked;
+        }
+        match self.fences.try_recv() {
+            Ok(()) => {
+                self.tell(Fact::Fenced);
+                return Turn::Worked;
+            }
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => self.fences = never(),
+        }
+        match self.work.try_recv() {
+            Ok(work) => {
+                self.take(work);
+                Turn::Worked
+            }
+            Err(TryRecvError::Empty) => Turn::Idle,
+            Err(TryRecvError::Disconnected) => Turn::Ended,
+        }
+    }
+
+    /// Waits until there is something to do.
+    fn wait(&self) {
+        let mut select = Select::new();
+        select.recv(&self.fences);
+        select.recv(&self.work);
+        select.ready();
+    }
+
+    fn take(&mut self, work: Work) {
+        if self.is_cancelled(work.source) {
+            return self.recycle(work.batch);
+        }
+        let Work { source, mut batch } = work;
+        self.next = self.gather(source, &mut batch);
+        self.apply(source, batch);
     }
 
     /// Adds to `batch` what waits behind it. Gives back the first work that did not fit.

@@ -8,16 +8,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender, select};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError, never};
 
-use super::shared::{Shared, Source, Work};
+use super::shared::{Shared, Source, Turn, Work};
 use crate::group::Room;
 use crate::transaction::Batch;
-
-/// How long the cache offers a batch to a busy applier before it looks at the feed again.
-const OFFER: Duration = Duration::from_millis(20);
 
 pub(super) struct Cache {
     pub(super) shared: Arc<Shared>,
@@ -25,47 +21,64 @@ pub(super) struct Cache {
     pub(super) feed: Receiver<Batch>,
     /// One message releases the cache; its disconnection ends the thread.
     pub(super) release: Receiver<()>,
+    pub(super) is_released: bool,
+    pub(super) queue: VecDeque<Batch>,
     pub(super) applier: Sender<Work>,
 }
 
 impl Cache {
-    pub(super) fn run(self) {
-        let mut queue = VecDeque::new();
+    pub(super) fn run(mut self) {
         loop {
-            select! {
-                recv(self.feed) -> batch => match batch {
-                    Ok(batch) => self.keep(&mut queue, batch),
-                    Err(_) => return,
-                },
-                recv(self.release) -> released => match released {
-                    Ok(()) => break,
-                    Err(_) => return,
-                },
-            }
-        }
-        loop {
-            while let Ok(batch) = self.feed.try_recv() {
-                self.keep(&mut queue, batch);
-            }
-            match queue.pop_front() {
-                Some(batch) => {
-                    if !self.offer(&mut queue, batch) {
-                        return;
-                    }
-                }
-                None => select! {
-                    recv(self.feed) -> batch => match batch {
-                        Ok(batch) => self.keep(&mut queue, batch),
-                        Err(_) => return,
-                    },
-                    // Nothing more is ever sent there: this is the member stopping.
-                    recv(self.release) -> _ => return,
-                },
+            match self.turn() {
+                Turn::Worked => {}
+                Turn::Idle => self.wait(),
+                Turn::Ended => return,
             }
         }
     }
 
-    fn keep(&self, queue: &mut VecDeque<Batch>, batch: Batch) {
+    /// Takes in what was delivered, and passes one batch on if it may and can.
+    pub(super) fn turn(&mut self) -> Turn {
+        let mut turn = Turn::Idle;
+        match self.release.try_recv() {
+            Ok(()) => {
+                self.is_released = true;
+                turn = Turn::Worked;
+            }
+            Err(TryRecvError::Empty) => {}
+            // The member is stopping.
+            Err(TryRecvError::Disconnected) => return Turn::Ended,
+        }
+        loop {
+            match self.feed.try_recv() {
+                Ok(batch) => self.keep(batch),
+                Err(TryRecvError::Empty) => break,
+                // The group has left; what it delivered is still to be passed on.
+                Err(TryRecvError::Disconnected) => {
+                    self.feed = never();
+                    break;
+                }
+            }
+            turn = Turn::Worked;
+        }
+        match self.offer() {
+            Turn::Idle => turn,
+            other => other,
+        }
+    }
+
+    /// Waits until there is something to do.
+    fn wait(&self) {
+        let mut select = Select::new();
+        select.recv(&self.feed);
+        select.recv(&self.release);
+        if self.is_released && !self.queue.is_empty() {
+            select.send(&self.applier);
+        }
+        select.ready();
+    }
+
+    fn keep(&mut self, batch: Batch) {
         self.room.add(batch.byte_size());
         {
             let mut delivered = self.shared.delivered.lock();
@@ -76,27 +89,32 @@ impl Cache {
         self.shared
             .feed_delivered
             .fetch_add(batch.len() as u64, Relaxed);
-        queue.push_back(batch);
+        self.queue.push_back(batch);
     }
 
-    /// Passes the batch on, or puts it back at the head of the queue. `false` when nobody is there
-    /// to take it any more.
-    fn offer(&self, queue: &mut VecDeque<Batch>, batch: Batch) -> bool {
+    /// Passes the next batch on, if the applier can take one.
+    fn offer(&mut self) -> Turn {
+        if !self.is_released {
+            return Turn::Idle;
+        }
+        let Some(batch) = self.queue.pop_front() else {
+            return Turn::Idle;
+        };
         let bytes = batch.byte_size();
         let work = Work {
             source: Source::Feed,
             batch,
         };
-        match self.applier.send_timeout(work, OFFER) {
+        match self.applier.try_send(work) {
             Ok(()) => {
                 self.room.subtract(bytes);
-                true
+                Turn::Worked
             }
-            Err(SendTimeoutError::Timeout(work)) => {
-                queue.push_front(work.batch);
-                true
+            Err(TrySendError::Full(work)) => {
+                self.queue.push_front(work.batch);
+                Turn::Idle
             }
-            Err(SendTimeoutError::Disconnected(_)) => false,
+            Err(TrySendError::Disconnected(_)) => Turn::Ended,
         }
     }
 }

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver as Inbox, Sender, bounded};
-use log::{error, info, warn};
+use log::{debug, info, warn};
 use parking_lot::Mutex;
 
 use super::event::Event;
-use super::receiver::Receiver;
-use super::shared::{Fact, Shared, Source, Work, spawn};
+use super::receiver::{Receiver, Receivers};
+use super::shared::{Fact, Shared, Source, Work};
 use super::status::Status;
 use crate::group::{Cut, Feed, Group, GroupMember, News};
 use crate::gtid::{GtidSet, Uuid};
@@ -36,19 +35,22 @@ pub(super) enum Request {
 /// keeps the controller from stopping.
 pub(super) fn run_group(group: &dyn Group, requests: &Inbox<Request>, facts: &Sender<Fact>) {
     for request in requests {
-        let fact = match request {
-            Request::Join(feed) => match group.join(feed) {
-                Ok(joined) => Fact::Joined(Box::new(joined)),
-                Err(error) => Fact::JoinFailed(error),
-            },
-            Request::Read => group.read().map_or_else(Fact::ReadFailed, Fact::Read),
-            Request::Executed => group
-                .executed()
-                .map_or_else(Fact::ReadFailed, Fact::GroupExecuted),
-        };
-        if facts.send(fact).is_err() {
+        if facts.send(answer(group, request)).is_err() {
             return;
         }
+    }
+}
+
+pub(super) fn answer(group: &dyn Group, request: Request) -> Fact {
+    match request {
+        Request::Join(feed) => match group.join(feed) {
+            Ok(joined) => Fact::Joined(Box::new(joined)),
+            Err(error) => Fact::JoinFailed(error),
+        },
+        Request::Read => group.read().map_or_else(Fact::ReadFailed, Fact::Read),
+        Request::Executed => group
+            .executed()
+            .map_or_else(Fact::ReadFailed, Fact::GroupExecuted),
     }
 }
 
@@ -73,7 +75,7 @@ pub(super) struct Controller {
     pub(super) uuid: Uuid,
     /// The number of the latest connection to a donor. Attempts do not serve: one may connect twice.
     pub(super) connection: u32,
-    pub(super) receiver: Option<(Closer, JoinHandle<()>)>,
+    pub(super) receivers: Box<dyn Receivers>,
     pub(super) cut: GtidSet,
     pub(super) window: Window,
 }
@@ -107,31 +109,41 @@ impl Controller {
 
     /// Runs until recovery ends with an error or the owner stops it.
     pub(super) fn run(mut self) -> Result<()> {
-        let result = loop {
-            if let Some(result) = self.perform() {
-                break result;
+        loop {
+            if let Some(result) = self.turn() {
+                return result;
             }
-            self.refresh();
             if let Some(fact) = self.wait() {
                 self.take(fact);
             }
-            while let Ok(fact) = self.facts.try_recv() {
-                self.take(fact);
-            }
-            while let Ok(news) = self.news.try_recv() {
-                self.take_news(news);
-            }
-            self.look_at_queue();
-            self.tell(Input::Tick);
-        };
-        self.stop_receiver();
-        self.group.leave();
-        self.refresh();
-        match &result {
-            Ok(()) => info!("stopped"),
-            Err(error) => error!("recovery has ended: {error}"),
         }
-        self.shared.subscribers.close();
+    }
+
+    /// Takes in what was told, and does what follows from it, without waiting. The result when
+    /// recovery has ended.
+    pub(super) fn turn(&mut self) -> Option<Result<()>> {
+        while let Ok(fact) = self.facts.try_recv() {
+            self.take(fact);
+        }
+        while let Ok(news) = self.news.try_recv() {
+            self.take_news(news);
+        }
+        self.look_at_queue();
+        self.tell(Input::Tick);
+        let result = self.perform();
+        if let Some(result) = &result {
+            self.receivers.stop();
+            self.group.leave();
+            match result {
+                Ok(()) => info!("stopped"),
+                // Whoever joins the member gets it; saying it here as well would say it twice.
+                Err(error) => debug!("recovery has ended: {error}"),
+            }
+        }
+        self.refresh();
+        if result.is_some() {
+            self.shared.subscribers.close();
+        }
         result
     }
 
@@ -300,7 +312,7 @@ impl Controller {
                 }
                 Action::StopDonor { .. } => {
                     self.shared.cancelled.store(self.connection, Release);
-                    self.stop_receiver();
+                    self.receivers.stop();
                     // A panicked applier is told as a fact of its own.
                     let _ = self.fences.send(());
                 }
@@ -363,7 +375,6 @@ impl Controller {
         let mut options = self.group.donor_options(&donor);
         self.machine.settings().recovery_channel.apply(&mut options);
         self.connection += 1;
-        let closer = Closer::new();
         let receiver = Receiver {
             attempt,
             connection: self.connection,
@@ -377,23 +388,12 @@ impl Controller {
             endpoint,
             limits: self.limits.clone(),
             shared: Arc::clone(&self.shared),
-            closer: closer.clone(),
+            closer: Closer::new(),
             work: self.work.clone(),
             recycled: self.recycled.clone(),
             facts: self.facts_sender.clone(),
         };
-        let thread = spawn("rejoin-recv", &self.facts_sender, move || receiver.run())?;
-        self.receiver = Some((closer, thread));
-        Ok(())
-    }
-
-    fn stop_receiver(&mut self) {
-        if let Some((closer, thread)) = self.receiver.take() {
-            closer.close();
-            if thread.join().is_err() {
-                warn!("the receiver thread had panicked");
-            }
-        }
+        self.receivers.start(receiver)
     }
 
     fn declare_online(&mut self) {

@@ -15,6 +15,8 @@ mod applier;
 mod cache;
 mod controller;
 mod event;
+mod intake;
+mod parts;
 mod receiver;
 mod shared;
 mod status;
@@ -24,7 +26,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::Sender;
 use log::warn;
 use parking_lot::Mutex;
 
@@ -32,12 +34,12 @@ use event::Subscribers;
 pub use event::{Event, Events};
 pub use status::Status;
 
-use crate::group::{Feed, Group, Room};
-use crate::gtid::{GtidSet, Uuid};
-use crate::recovery::{Machine, Phase, Settings};
+use crate::group::Group;
+use crate::gtid::Uuid;
+use crate::recovery::{Phase, Settings};
 use crate::target::Target;
 use crate::{Error, ErrorKind, Limits, Result};
-use controller::{Controller, Window};
+use parts::Parts;
 use shared::{Fact, Shared};
 
 /// How the member presents itself to donors when nothing else is set.
@@ -132,103 +134,7 @@ impl MemberBuilder {
     /// # Errors
     /// A setting out of its range, or a thread that cannot be started.
     pub fn start(self) -> Result<Member> {
-        self.settings.validate()?;
-        let uuid = self
-            .uuid
-            .unwrap_or_else(|| Uuid::from_random(rand::random()));
-        let executed = self.target.gtid_executed();
-        let shared = Arc::new(Shared::new(executed.clone(), self.subscribers));
-        let status = Arc::new(Mutex::new(Status {
-            phase: Phase::Joining,
-            donor: None,
-            attempts: 0,
-            attempt_records: Vec::new(),
-            exit_state_action: None,
-            gtid_executed: executed,
-            transactions: 0,
-            received_bytes: 0,
-            missing: 0,
-            queued: 0,
-            rate: 0,
-            eta: None,
-            elapsed: Duration::ZERO,
-        }));
-        let room = Arc::new(Room::new(self.cache_bytes));
-        let (facts_sender, facts) = unbounded();
-        let (news_sender, news) = unbounded();
-        let (requests, request_inbox) = bounded(4);
-        let (release, released) = bounded(1);
-        let (fences, fence_inbox) = bounded(1);
-        let (work, work_inbox) = controller::work_channel();
-        let (recycle, recycled) = bounded(8);
-        let (transactions, feed_inbox) = bounded(16);
-        let group: Arc<dyn Group> = Arc::from(self.group);
-
-        let applier = applier::Applier {
-            target: self.target,
-            shared: Arc::clone(&shared),
-            work: work_inbox,
-            fences: fence_inbox,
-            recycle,
-            facts: facts_sender.clone(),
-            feed_failed: false,
-        };
-        let cache = cache::Cache {
-            shared: Arc::clone(&shared),
-            room: Arc::clone(&room),
-            feed: feed_inbox,
-            release: released,
-            applier: work.clone(),
-        };
-        let controller = Controller {
-            machine: Machine::new(self.settings.clone(), uuid, rand::random()),
-            group: Arc::clone(&group),
-            shared: Arc::clone(&shared),
-            status: Arc::clone(&status),
-            facts,
-            facts_sender: facts_sender.clone(),
-            news,
-            requests,
-            feed: Some(Feed {
-                transactions,
-                news: news_sender,
-                room,
-            }),
-            release,
-            fences,
-            work,
-            recycled,
-            limits: self.limits,
-            server_id: self.server_id,
-            uuid,
-            connection: 0,
-            receiver: None,
-            cut: GtidSet::new(),
-            window: Window::default(),
-        };
-        let result = Arc::new(Mutex::new(None));
-        let slot = Arc::clone(&result);
-        let group_facts = facts_sender.clone();
-        let threads = vec![
-            shared::spawn("rejoin-apply", &facts_sender, move || applier.run())?,
-            shared::spawn("rejoin-cache", &facts_sender, move || cache.run())?,
-            shared::spawn("rejoin-group", &facts_sender, move || {
-                controller::run_group(&*group, &request_inbox, &group_facts);
-            })?,
-            // The controller last: when it ends, its ends of the channels end the others.
-            shared::spawn("rejoin-ctl", &facts_sender, move || {
-                let _ending = controller.ending();
-                *slot.lock() = Some(controller.run());
-            })?,
-        ];
-        Ok(Member {
-            facts: facts_sender,
-            shared,
-            status,
-            settings: Mutex::new(self.settings),
-            threads,
-            result,
-        })
+        Parts::assemble(self)?.start()
     }
 }
 

@@ -2,19 +2,62 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver as Pool, SendTimeoutError, Sender};
-use log::{debug, info};
+use log::{debug, info, warn};
 
-use super::shared::{BATCH_BYTES, BATCH_TRANSACTIONS, Fact, Shared, Source, Work};
+use super::intake::Intake;
+use super::shared::{Fact, Shared, Source, Work, spawn};
 use crate::gtid::Uuid;
 use crate::net::{BinlogStream, Closer, ConnectOptions, Connection, DumpRequest, Endpoint};
-use crate::transaction::{Assembler, Batch};
+use crate::transaction::Batch;
 use crate::{Error, ErrorKind, Limits, Result};
 
 /// How long a full applier is waited for before the receiver looks whether it is to stop.
 const OFFER: Duration = Duration::from_millis(50);
+
+/// What reads donors for the controller, one at a time.
+pub(super) trait Receivers: Send {
+    fn start(&mut self, receiver: Receiver) -> Result<()>;
+
+    /// Ends the one that was started last. Nothing of it is sent any more when this returns.
+    fn stop(&mut self);
+}
+
+/// Each receiver is a thread.
+pub(super) struct ReceiverThreads {
+    facts: Sender<Fact>,
+    current: Option<(Closer, JoinHandle<()>)>,
+}
+
+impl ReceiverThreads {
+    pub(super) fn new(facts: Sender<Fact>) -> Self {
+        Self {
+            facts,
+            current: None,
+        }
+    }
+}
+
+impl Receivers for ReceiverThreads {
+    fn start(&mut self, receiver: Receiver) -> Result<()> {
+        let closer = receiver.closer.clone();
+        let thread = spawn("rejoin-recv", &self.facts, move || receiver.run())?;
+        self.current = Some((closer, thread));
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        if let Some((closer, thread)) = self.current.take() {
+            closer.close();
+            if thread.join().is_err() {
+                warn!("the receiver thread had panicked");
+            }
+        }
+    }
+}
 
 pub(super) struct Receiver {
     pub(super) attempt: u32,
@@ -61,28 +104,21 @@ impl Receiver {
     }
 
     fn receive(&self, mut stream: BinlogStream) -> Result<()> {
-        let mut assembler = Assembler::new(self.limits.clone(), stream.initial_checksum());
+        let mut intake = Intake::new(
+            self.limits.clone(),
+            stream.initial_checksum(),
+            Arc::clone(&self.shared),
+            self.recycled.clone(),
+        );
         loop {
             let Some(event) = stream.next_event()? else {
-                return Err(Error::new(
-                    ErrorKind::Stopped,
-                    "the donor ended the stream: its dump thread was killed or it shut down",
-                )
-                .at_donor(self.endpoint.to_string()));
+                return Err(ended().at_donor(self.endpoint.to_string()));
             };
-            self.shared
-                .received_bytes
-                .fetch_add(event.len() as u64, Relaxed);
-            assembler
+            intake
                 .push(event)
                 .map_err(|error| error.at_donor(self.endpoint.to_string()))?;
-            let ready = assembler.ready();
-            let full = ready.len() >= BATCH_TRANSACTIONS || assembler.byte_size() >= BATCH_BYTES;
-            if full || (!ready.is_empty() && !stream.has_buffered_event()) {
-                let empty = self.recycled.try_recv().unwrap_or_default();
-                if !self.pass_on(assembler.take(empty)) {
-                    return Ok(());
-                }
+            if intake.is_due(|| stream.has_buffered_event()) && !self.pass_on(intake.take()) {
+                return Ok(());
             }
         }
     }
@@ -112,4 +148,12 @@ impl Receiver {
         // A controller that is gone has stopped caring.
         let _ = self.facts.send(fact);
     }
+}
+
+/// The donor has ended the stream without an error.
+pub(super) fn ended() -> Error {
+    Error::new(
+        ErrorKind::Stopped,
+        "the donor ended the stream: its dump thread was killed or it shut down",
+    )
 }

@@ -25,7 +25,7 @@ pub(super) const BATCH_BYTES: usize = 4 << 20;
 /// every access is relaxed.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) started: Instant,
+    pub(super) clock: Clock,
     /// What the target has executed; written by the applier after each group commit.
     pub(super) executed: Mutex<GtidSet>,
     /// Whether the controller still has news of `executed` waiting for it.
@@ -49,10 +49,27 @@ pub(super) struct Shared {
     pub(super) phase_changed: Condvar,
 }
 
+/// What says how late it is.
+#[derive(Debug)]
+pub(super) enum Clock {
+    /// Time since the member was started.
+    Real(Instant),
+}
+
+/// What came of a turn of a thread's loop, which does one piece of work without waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    Worked,
+    /// There is nothing to do.
+    Idle,
+    /// Nobody is left to work for.
+    Ended,
+}
+
 impl Shared {
     pub(super) fn new(executed: GtidSet, subscribers: Subscribers) -> Self {
         Self {
-            started: Instant::now(),
+            clock: Clock::Real(Instant::now()),
             executed: Mutex::new(executed),
             executed_told: AtomicBool::new(false),
             delivered: Mutex::default(),
@@ -68,7 +85,9 @@ impl Shared {
     }
 
     pub(super) fn now(&self) -> Duration {
-        self.started.elapsed()
+        match &self.clock {
+            Clock::Real(started) => started.elapsed(),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod demo;
 mod failures;
 mod hold;
 mod member;
+mod plan;
 mod recover;
 mod speed;
 
@@ -40,6 +41,7 @@ fn main() {
         bed::SCENARIOS,
         channel::SCENARIOS,
         member::SCENARIOS,
+        plan::SCENARIOS,
         recover::SCENARIOS,
     ]
     .concat();

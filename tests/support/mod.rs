@@ -27,9 +27,6 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// A scenario: its name, and what it does; it fails by panicking.
 pub type Scenario = (&'static str, fn());
 
-/// Areas that wait for the command line to be whole: run with `-- --ignored`.
-const WAITING: &[&str] = &["speed::", "failures::", "recover::"];
-
 /// Runs scenarios one after another (they share servers and two cores), stops by `stop` what they
 /// shared, and ends the process.
 ///
@@ -53,7 +50,7 @@ pub fn run(scenarios: &[Scenario], stop: impl FnOnce()) -> ! {
                 body();
                 Ok(())
             })
-            .with_ignored_flag(skipped || WAITING.iter().any(|area| name.starts_with(area)))
+            .with_ignored_flag(skipped)
         })
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

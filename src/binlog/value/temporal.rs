@@ -89,16 +89,32 @@ impl Date {
 }
 
 /// Big-endian number of up to 8 bytes.
+#[inline]
 fn big_endian(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .take(8)
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    // The lengths that columns have, each as a few shifts.
+    match *bytes {
+        [a, b, c] => u64::from_be_bytes([0, 0, 0, 0, 0, a, b, c]),
+        [a, b, c, d] => u64::from(u32::from_be_bytes([a, b, c, d])),
+        [a, b, c, d, e] => u64::from_be_bytes([0, 0, 0, a, b, c, d, e]),
+        [a, b, c, d, e, f] => u64::from_be_bytes([0, 0, a, b, c, d, e, f]),
+        [a, b, c, d, e, f, g] => u64::from_be_bytes([0, a, b, c, d, e, f, g]),
+        [a, b, c, d, e, f, g, h, ..] => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+        _ => bytes
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte)),
+    }
 }
 
 /// Microseconds of a fraction of so many bytes.
+#[inline]
 fn microseconds(fraction: u64, bytes: u32) -> u32 {
-    (fraction * 10u64.pow(6 - 2 * bytes.min(3))) as u32
+    let unit = match bytes {
+        0 => return 0,
+        1 => 10_000,
+        2 => 100,
+        _ => 1,
+    };
+    (fraction * unit) as u32
 }
 
 impl Time {

@@ -36,6 +36,7 @@ pub(super) fn run(inner: &Inner, feed: &Feed, mut delivered: GtidSet) {
     // A donor cuts off an older dump of the same replica UUID, so that the feed has one of its own.
     let replica_uuid = Uuid::from_random(rand::random());
     let mut pause = FIRST_PAUSE;
+    let mut last_failure = None;
     while !inner.has_left() {
         let Some(source) = choose(inner) else {
             debug!("no ONLINE member to read the group's transactions from");
@@ -48,6 +49,7 @@ pub(super) fn run(inner: &Inner, feed: &Feed, mut delivered: GtidSet) {
             .map_err(|error| error.at_donor(source.address.to_string()));
         if delivered != before {
             pause = FIRST_PAUSE;
+            last_failure = None;
         }
         match ended {
             Ok(Ended::IsDonor) => {
@@ -65,7 +67,12 @@ pub(super) fn run(inner: &Inner, feed: &Feed, mut delivered: GtidSet) {
             Ok(Ended::Closed) => return,
             Err(error) if inner.has_left() => debug!("the feed ends: {error}"),
             Err(error) => {
-                warn!("the feed moves to another member: {error}");
+                // What goes on failing in the same way is told once.
+                if last_failure.replace(error.kind()) == Some(error.kind()) {
+                    debug!("the feed moves to another member: {error}");
+                } else {
+                    warn!("the feed moves to another member: {error}");
+                }
                 inner.pause(pause);
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }

@@ -157,16 +157,18 @@ impl Store {
         state.position = journal.end();
         check_replayed(&state, journal.gtid_executed())?;
         let published = Arc::new(Published::new(state.clone()));
+        let log_name = &options.journal.base_name;
+        let checkpointer = Checkpointer::start(disk, directory, log_name, Arc::clone(&published))?;
         Ok(Self {
             directory: directory.to_owned(),
-            options,
             journal,
-            checkpointer: Checkpointer::start(disk, directory, Arc::clone(&published))?,
+            checkpointer,
             published,
             state,
             applier,
             retired: Vec::new(),
             log_bytes,
+            options,
             _lock: lock,
         })
     }

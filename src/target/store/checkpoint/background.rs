@@ -1,6 +1,6 @@
 //! The thread that writes checkpoints.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -28,12 +28,18 @@ pub(crate) struct Checkpointer {
 impl Checkpointer {
     /// # Errors
     /// [`ErrorKind::Internal`] where the system gives no thread.
-    pub(crate) fn start(disk: Disk, directory: &Path, published: Arc<Published>) -> Result<Self> {
+    pub(crate) fn start(
+        disk: Disk,
+        directory: &Path,
+        log_name: &str,
+        published: Arc<Published>,
+    ) -> Result<Self> {
         let (sender, receiver) = bounded(1);
         let stopping = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             disk,
             directory: directory.to_owned(),
+            log_name: log_name.to_owned(),
             published,
             stopping: Arc::clone(&stopping),
             newest: None,
@@ -87,7 +93,8 @@ impl Drop for Checkpointer {
 
 struct Worker {
     disk: Disk,
-    directory: std::path::PathBuf,
+    directory: PathBuf,
+    log_name: String,
     published: Arc<Published>,
     stopping: Arc<AtomicBool>,
     /// Commit number of the last one that was written.
@@ -117,7 +124,7 @@ impl Worker {
             return Ok(());
         }
         let stop = || self.stopping.load(Ordering::Relaxed);
-        write::write(&self.disk, &self.directory, &state, &stop)?;
+        write::write(&self.disk, &self.directory, &self.log_name, &state, &stop)?;
         self.newest = Some(state.commit_number);
         log::debug!("checkpoint at commit number {}", state.commit_number);
         Ok(())

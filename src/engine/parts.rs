@@ -1,0 +1,159 @@
+//! The parts of a member, put together and connected, but without threads.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver as Inbox, Sender, bounded, unbounded};
+use parking_lot::Mutex;
+
+use super::applier::Applier;
+use super::cache::Cache;
+use super::controller::{self, Controller, Request, Window};
+use super::receiver::ReceiverThreads;
+use super::shared::{self, Fact, Shared};
+use super::{Member, MemberBuilder, Status};
+use crate::Result;
+use crate::group::{Feed, Group, Room};
+use crate::gtid::{GtidSet, Uuid};
+use crate::recovery::{Machine, Phase, Settings};
+
+pub(super) struct Parts {
+    pub(super) applier: Applier,
+    pub(super) cache: Cache,
+    pub(super) controller: Controller,
+    pub(super) group: Arc<dyn Group>,
+    /// What the controller asks of the group.
+    pub(super) requests: Inbox<Request>,
+    pub(super) facts: Sender<Fact>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) status: Arc<Mutex<Status>>,
+    settings: Settings,
+}
+
+impl Parts {
+    pub(super) fn assemble(builder: MemberBuilder) -> Result<Self> {
+        builder.settings.validate()?;
+        let uuid = builder
+            .uuid
+            .unwrap_or_else(|| Uuid::from_random(rand::random()));
+        let executed = builder.target.gtid_executed();
+        let shared = Arc::new(Shared::new(executed.clone(), builder.subscribers));
+        let status = Arc::new(Mutex::new(Status {
+            phase: Phase::Joining,
+            donor: None,
+            attempts: 0,
+            attempt_records: Vec::new(),
+            exit_state_action: None,
+            gtid_executed: executed,
+            transactions: 0,
+            received_bytes: 0,
+            missing: 0,
+            queued: 0,
+            rate: 0,
+            eta: None,
+            elapsed: Duration::ZERO,
+        }));
+        let room = Arc::new(Room::new(builder.cache_bytes));
+        let (facts_sender, facts) = unbounded();
+        let (news_sender, news) = unbounded();
+        let (request_sender, requests) = bounded(4);
+        let (release, released) = bounded(1);
+        let (fences, fence_inbox) = bounded(1);
+        let (work, work_inbox) = controller::work_channel();
+        let (recycle, recycled) = bounded(8);
+        let (transactions, feed_inbox) = bounded(16);
+        let group: Arc<dyn Group> = Arc::from(builder.group);
+        Ok(Self {
+            applier: Applier {
+                target: builder.target,
+                shared: Arc::clone(&shared),
+                work: work_inbox,
+                fences: fence_inbox,
+                recycle,
+                facts: facts_sender.clone(),
+                next: None,
+                feed_failed: false,
+            },
+            cache: Cache {
+                shared: Arc::clone(&shared),
+                room: Arc::clone(&room),
+                feed: feed_inbox,
+                release: released,
+                is_released: false,
+                queue: VecDeque::new(),
+                applier: work.clone(),
+            },
+            controller: Controller {
+                machine: Machine::new(builder.settings.clone(), uuid, rand::random()),
+                group: Arc::clone(&group),
+                shared: Arc::clone(&shared),
+                status: Arc::clone(&status),
+                facts,
+                facts_sender: facts_sender.clone(),
+                news,
+                requests: request_sender,
+                feed: Some(Feed {
+                    transactions,
+                    news: news_sender,
+                    room,
+                }),
+                release,
+                fences,
+                work,
+                recycled,
+                limits: builder.limits,
+                server_id: builder.server_id,
+                uuid,
+                connection: 0,
+                receivers: Box::new(ReceiverThreads::new(facts_sender.clone())),
+                cut: GtidSet::new(),
+                window: Window::default(),
+            },
+            group,
+            requests,
+            facts: facts_sender,
+            shared,
+            status,
+            settings: builder.settings,
+        })
+    }
+
+    /// Gives each part its thread.
+    pub(super) fn start(self) -> Result<Member> {
+        let Self {
+            applier,
+            cache,
+            controller,
+            group,
+            requests,
+            facts,
+            shared,
+            status,
+            settings,
+        } = self;
+        let result = Arc::new(Mutex::new(None));
+        let slot = Arc::clone(&result);
+        let group_facts = facts.clone();
+        let threads = vec![
+            shared::spawn("rejoin-apply", &facts, move || applier.run())?,
+            shared::spawn("rejoin-cache", &facts, move || cache.run())?,
+            shared::spawn("rejoin-group", &facts, move || {
+                controller::run_group(&*group, &requests, &group_facts);
+            })?,
+            // The controller last: when it ends, its ends of the channels end the others.
+            shared::spawn("rejoin-ctl", &facts, move || {
+                let _ending = controller.ending();
+                *slot.lock() = Some(controller.run());
+            })?,
+        ];
+        Ok(Member {
+            facts,
+            shared,
+            status,
+            settings: Mutex::new(settings),
+            threads,
+            result,
+        })
+    }
+}
