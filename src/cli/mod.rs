@@ -7,6 +7,7 @@
 mod arguments;
 mod dump;
 mod exit;
+mod inspect;
 mod json;
 mod progress;
 mod recover;
@@ -33,6 +34,7 @@ pub fn run() -> ExitCode {
         Command::Recover(options) => recover::run(&options),
         Command::Dump(options) => dump::run(&options),
         Command::Status(options) => status::run(&options),
+        Command::Inspect(options) => inspect::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
