@@ -6,6 +6,7 @@
 //! SHOW BINLOG EVENTS answered for it, and in `values/` what `mysql -BN` printed of the tables.
 
 mod events;
+mod inspect;
 mod replay;
 
 use std::fs;
