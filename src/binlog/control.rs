@@ -9,7 +9,7 @@
 //! Ignorable       anything
 //! ```
 
-use super::reader::Reader;
+use super::reader::{Reader, put_packed};
 use super::{EventHeader, EventType, FormatDescription};
 use crate::gtid::GtidSet;
 use crate::{Error, ErrorKind, Limits, Result};
@@ -67,6 +67,30 @@ impl<'a> HeartbeatEvent<'a> {
     /// [`ErrorKind::Malformed`].
     pub fn decode(format: &FormatDescription, event: &'a [u8]) -> Result<Self> {
         Self::read(event, format.body_offset(EventType::HEARTBEAT))
+    }
+
+    /// A heartbeat to be sent; its body is put into `body`. Of the first version the position stands
+    /// in the header, which is the caller's.
+    pub fn compose(file: &'a [u8], position: u64, is_v2: bool, body: &'a mut Vec<u8>) -> Self {
+        body.clear();
+        if is_v2 {
+            let mut value = Vec::new();
+            put_packed(position, &mut value);
+            for (kind, field) in [(1, file), (2, value.as_slice())] {
+                body.push(kind);
+                put_packed(field.len() as u64, body);
+                body.extend_from_slice(field);
+            }
+            body.push(0);
+        } else {
+            body.extend_from_slice(file);
+        }
+        Self {
+            file,
+            position,
+            is_v2,
+            body,
+        }
     }
 
     pub(crate) fn read(event: &'a [u8], body_offset: usize) -> Result<Self> {

@@ -18,6 +18,8 @@ mod event;
 mod event_type;
 mod file;
 mod format;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod group;
 mod gtid_event;
 mod header;

@@ -397,7 +397,12 @@ impl<'a> Rows<'a, '_> {
 /// Finds the values of an image that has every column, behind its NULL bitmap, and returns where the
 /// image ends.
 #[inline]
-fn full_image(columns: &[Column], nulls: &[u8], bytes: &[u8], cells: &mut [Cell]) -> Result<usize> {
+pub(super) fn full_image(
+    columns: &[Column],
+    nulls: &[u8],
+    bytes: &[u8],
+    cells: &mut [Cell],
+) -> Result<usize> {
     let mut position = nulls.len();
     for ((columns, cells), null_bits) in columns.chunks(8).zip(cells.chunks_mut(8)).zip(nulls) {
         let mut null_bits = *null_bits;
@@ -419,7 +424,7 @@ fn full_image(columns: &[Column], nulls: &[u8], bytes: &[u8], cells: &mut [Cell]
 }
 
 /// The same for an image that lacks some columns, or has some JSON columns as differences.
-fn some_columns(
+pub(super) fn some_columns(
     columns: &[Column],
     nulls: &[u8],
     present: &[u8],

@@ -25,20 +25,22 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// Recover a store from a group; exits when it is ONLINE
     Recover(Recover),
+    /// Show what recover would do and why, member by member; changes nothing
+    Plan(Plan),
     /// Print a store's rows in primary key order, as `mysql -BN` prints them
     Dump(Dump),
     /// Show what a store holds
     Status(Status),
+    /// Serve binary logs as a donor to any joiner, MySQL servers included
+    Donate(Donate),
     /// Show the events of binary logs and relay logs
     Inspect(Inspect),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Recover {
-    /// The group: mysql://user:password@host:port[,host:port...]/?ssl-mode=...
-    /// (without a password in it, REJOIN_PASSWORD of the environment is used)
-    #[arg(long, value_name = "URL")]
-    pub(super) group: String,
+    #[command(flatten)]
+    pub(super) group: Group,
     /// The directory of the store; it is created where it does not exist
     #[arg(long, value_name = "DIR")]
     pub(super) store: PathBuf,
@@ -48,10 +50,6 @@ pub(super) struct Recover {
     /// Print one JSON object a line on stdout
     #[arg(long)]
     pub(super) json: bool,
-    /// The user of the recovery channel, where it is not the URL's; its password is
-    /// REJOIN_DONOR_PASSWORD of the environment
-    #[arg(long, value_name = "NAME")]
-    pub(super) donor_user: Option<String>,
     /// Attempts over all donors together (0 to 31536000)
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(super) recovery_retry_count: u32,
@@ -61,12 +59,76 @@ pub(super) struct Recover {
     /// From this number of missing transactions on, prefer a clone
     #[arg(long, value_name = "N", default_value_t = i64::MAX as u64)]
     pub(super) clone_threshold: u64,
+    #[command(flatten)]
+    pub(super) verbosity: Verbosity,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Group {
+    /// The group: mysql://user:password@host:port[,host:port...]/?ssl-mode=...
+    /// (without a password in it, REJOIN_PASSWORD of the environment is used)
+    #[arg(long = "group", value_name = "URL")]
+    pub(super) url: String,
+    /// The user of the recovery channel, where it is not the URL's; its password is
+    /// REJOIN_DONOR_PASSWORD of the environment
+    #[arg(long, value_name = "NAME")]
+    pub(super) donor_user: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Plan {
+    #[command(flatten)]
+    pub(super) group: Group,
+    /// The directory of the store; one that does not exist counts as empty
+    #[arg(long, value_name = "DIR")]
+    pub(super) store: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+    /// From this number of missing transactions on, prefer a clone
+    #[arg(long, value_name = "N", default_value_t = i64::MAX as u64)]
+    pub(super) clone_threshold: u64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Verbosity {
     /// Say less on stderr: only warnings and errors
     #[arg(long, short)]
     pub(super) quiet: bool,
     /// Say more on stderr; twice for everything
     #[arg(long, short, action = clap::ArgAction::Count)]
     pub(super) verbose: u8,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "source", required = true, multiple = false, args = ["store", "binlog_dir"])]
+pub(super) struct Donate {
+    /// Serve the binary log of the store in this directory
+    #[arg(long, value_name = "DIR")]
+    pub(super) store: Option<PathBuf>,
+    /// Serve the binary logs in this directory, with their .index file: a data directory of mysqld
+    #[arg(long, value_name = "DIR")]
+    pub(super) binlog_dir: Option<PathBuf>,
+    /// Where to listen; port 0 leaves the port to the system
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) listen: String,
+    /// The user that replicas log in as
+    #[arg(long, value_name = "NAME")]
+    pub(super) user: String,
+    /// A file with the password of that user
+    #[arg(long, value_name = "FILE")]
+    pub(super) password_file: PathBuf,
+    /// The certificate and its chain; without it one is made, as mysqld makes its own
+    #[arg(long, value_name = "PEM", requires = "tls_key")]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// The certificate's key
+    #[arg(long, value_name = "PEM", requires = "tls_cert")]
+    pub(super) tls_key: Option<PathBuf>,
+    /// Bytes a second for all replicas together
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) max_rate: Option<u64>,
+    #[command(flatten)]
+    pub(super) verbosity: Verbosity,
 }
 
 #[derive(Debug, Args)]

@@ -1,19 +1,13 @@
 //! `rejoin recover`: join, recover, ONLINE; and stay, with `--follow`.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use log::LevelFilter;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
-
 use super::arguments::Recover;
-use super::json;
+use super::process;
 use super::progress::Progress;
+use super::{group, json};
 use crate::engine::{Event, Events, Member};
-use crate::group::MySqlGroup;
-use crate::net::Url;
 use crate::recovery::{Phase, Settings};
 use crate::target::store::Store;
 use crate::{Error, ErrorKind, Result};
@@ -29,7 +23,7 @@ pub(super) fn run(options: &Recover) -> Result<()> {
     } else {
         Progress::new()
     };
-    start_log(options, progress.is_drawn());
+    process::start_log(&options.verbosity, progress.is_drawn());
     let result = recover(options, &progress);
     progress.finish();
     if let (true, Err(error)) = (options.json, &result) {
@@ -38,25 +32,9 @@ pub(super) fn run(options: &Recover) -> Result<()> {
     result
 }
 
-fn start_log(options: &Recover, drawn: bool) {
-    let level = match (options.quiet, options.verbose) {
-        (true, _) => LevelFilter::Warn,
-        // The bar's own lines tell what the log would.
-        (_, 0) if drawn => LevelFilter::Warn,
-        (_, 0) => LevelFilter::Info,
-        (_, 1) => LevelFilter::Debug,
-        _ => LevelFilter::Trace,
-    };
-    env_logger::Builder::new()
-        .filter_level(LevelFilter::Warn)
-        .filter_module("rejoin", level)
-        .parse_default_env()
-        .init();
-}
-
 fn recover(options: &Recover, progress: &Progress) -> Result<()> {
-    let stop = watch_signals()?;
-    let group = group(options)?;
+    let stop = process::watch_signals()?;
+    let group = group::connect(&options.group)?;
     let store = Store::open(&options.store)?;
     let settings = Settings {
         recovery_retry_count: options.recovery_retry_count,
@@ -92,42 +70,6 @@ fn recover(options: &Recover, progress: &Progress) -> Result<()> {
         "interrupted before the member was ONLINE",
     )
     .remedy("run the same command again: it goes on where it stopped"))
-}
-
-/// The first signal stops cleanly, the second one at once.
-fn watch_signals() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
-            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
-            .map_err(|error| {
-                Error::new(
-                    ErrorKind::Internal,
-                    format!("cannot watch signals: {error}"),
-                )
-            })?;
-    }
-    Ok(stop)
-}
-
-fn group(options: &Recover) -> Result<MySqlGroup> {
-    let mut url: Url = options.group.parse()?;
-    if let (true, Ok(password)) = (
-        url.options.password.is_empty(),
-        std::env::var("REJOIN_PASSWORD"),
-    ) {
-        url.options.password = password.into();
-    }
-    let group = MySqlGroup::with_options(url.endpoints, url.options)?;
-    let Some(user) = &options.donor_user else {
-        return Ok(group);
-    };
-    let password = std::env::var("REJOIN_DONOR_PASSWORD").unwrap_or_default();
-    Ok(group.donor_login(|mut login| {
-        login.user.clone_from(user);
-        login.password = password.into();
-        login
-    }))
 }
 
 /// Shows what happens until the member is ONLINE (and beyond, with `--follow`), has ended, or a

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver as Inbox, Sender, bounded};
-use log::{error, info, warn};
+use log::{debug, info, warn};
 use parking_lot::Mutex;
 
 use super::event::Event;
@@ -136,7 +136,8 @@ impl Controller {
             self.group.leave();
             match result {
                 Ok(()) => info!("stopped"),
-                Err(error) => error!("recovery has ended: {error}"),
+                // Whoever joins the member gets it; saying it here as well would say it twice.
+                Err(error) => debug!("recovery has ended: {error}"),
             }
         }
         self.refresh();

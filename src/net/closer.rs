@@ -86,7 +86,7 @@ impl Closer {
     }
 
     #[cold]
-    pub(super) fn interrupted() -> Error {
+    pub(crate) fn interrupted() -> Error {
         Error::new(
             ErrorKind::Interrupted,
             "the connection was closed by this program",

@@ -17,6 +17,7 @@
 //! - `command`: the few commands that a replica sends;
 //! - `result_set`: rows of a text query;
 //! - `dump`: event, ERR and EOF packets told apart;
+//! - `server`: the other side, for donors;
 //! - `server_error`: ERR packets as [`Error`](crate::Error)s of the right kind.
 //!
 //! The protocol is that of the manual's "MySQL Client/Server Protocol" part of the source
@@ -29,6 +30,7 @@ pub mod dump;
 pub mod login;
 pub mod packet;
 pub mod result_set;
+pub mod server;
 pub mod server_error;
 
 mod reader;

@@ -63,6 +63,14 @@ impl<'a> Reader<'a> {
         Ok(LittleEndian::read_u16(self.take(2)?))
     }
 
+    pub(crate) fn u32(&mut self) -> Result<u32> {
+        Ok(LittleEndian::read_u32(self.take(4)?))
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64> {
+        Ok(LittleEndian::read_u64(self.take(8)?))
+    }
+
     /// An integer of 1, 3, 4 or 9 bytes; `fb` (NULL) and `ff` (ERR) are not integers.
     pub(crate) fn length_encoded(&mut self) -> Result<u64> {
         match self.u8()? {

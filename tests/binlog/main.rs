@@ -5,9 +5,13 @@
 //! images; compressed, with full metadata and without unchanged BLOBs. Beside each log stands what
 //! SHOW BINLOG EVENTS answered for it, and in `values/` what `mysql -BN` printed of the tables.
 
+mod compose;
 mod events;
 mod inspect;
+mod properties;
+mod regressions;
 mod replay;
+mod stream;
 
 use std::fs;
 use std::path::PathBuf;

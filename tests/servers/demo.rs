@@ -38,23 +38,27 @@ pub fn run() {
     let mut command = tool::recover(&group.url(), &store);
     tell("rejoin recover --group mysql://... --store DIR    (an empty store)".into());
     let mut running = Running::start(command.args(["--recovery-reconnect-interval", "1"]));
-    let donor = running
-        .wait_for(|event| (event["event"] == "donor").then(|| event["port"].as_u64()))
-        .flatten();
-    if let Some(port) = donor.and_then(|port| u16::try_from(port).ok()) {
+    let told = |event: &Value| {
+        if event["event"] != "progress" {
+            tell(format!("  {}", sentence(event)));
+        }
+    };
+    let donor = running.wait_for(|event| {
+        told(event);
+        (event["event"] == "donor").then(|| event["port"].as_u64())
+    });
+    let port = donor.flatten().and_then(|port| u16::try_from(port).ok());
+    if let Some(port) = port {
         group.member(port).kill_in_mid_transfer(0);
         tell(format!(
-            "  killed mysqld on port {port}, the donor, about half way"
+            "  (mysqld on port {port}, the donor, was killed when it had sent half)"
         ));
     }
+    running.wait_for(|event| -> Option<()> {
+        told(event);
+        None
+    });
     let outcome = running.wait();
-    for event in outcome
-        .events
-        .iter()
-        .filter(|event| event["event"] != "progress")
-    {
-        tell(format!("  {}", sentence(event)));
-    }
     if outcome.code != Some(0) {
         eprintln!("{}", outcome.story());
         std::process::exit(1);
@@ -95,17 +99,18 @@ fn sentence(event: &Value) -> String {
             text("port")
         ),
         Some("failover") => format!(
-            "failover from {}:{}: {}",
+            "failover from {}:{} after {} transactions: {}",
             text("host"),
             text("port"),
+            text("transactions"),
             text("reason")
         ),
         Some("sleep") => format!("every donor was tried: sleeping {} s", text("seconds")),
         Some("online") => {
             format!(
-                "ONLINE: {} transactions in {} s, {} attempts",
+                "ONLINE: {} transactions in {:.2} s, {} attempts",
                 text("transactions"),
-                text("seconds"),
+                event["seconds"].as_f64().unwrap_or_default(),
                 text("attempts")
             )
         }

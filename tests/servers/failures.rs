@@ -65,7 +65,7 @@ impl Bed {
         let directory = reaper::directory();
         let store = directory.path().join("store");
         group.members()[0].sql(
-            "CREATE DATABASE d; CREATE TABLE d.t (a INT PRIMARY KEY, b VARCHAR(20));
+            "CREATE DATABASE d; CREATE TABLE d.t (a INT PRIMARY KEY, b VARCHAR(40));
              INSERT INTO d.t VALUES (1, 'one'), (2, 'two')",
         );
         group.settle();

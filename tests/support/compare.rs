@@ -11,9 +11,10 @@ const OWN: &str = "'mysql', 'sys', 'information_schema', 'performance_schema'";
 /// Every table of users, as `database.table`, with the order of its primary key.
 pub fn tables(server: &Server) -> Vec<(String, String)> {
     let list = server.sql(&format!(
-        "SELECT CONCAT(t.table_schema, '.', t.table_name),
-                GROUP_CONCAT(IF(s.sub_part IS NULL, CONCAT('`', s.column_name, '`'),
-                    CONCAT('LEFT(`', s.column_name, '`, ', s.sub_part, ')')) ORDER BY s.seq_in_index)
+        "SELECT CONCAT(t.table_schema, '.', t.table_name), GROUP_CONCAT(
+                IF(s.sub_part IS NULL, sys.quote_identifier(s.column_name),
+                    CONCAT('LEFT(', sys.quote_identifier(s.column_name), ', ', s.sub_part, ')'))
+                ORDER BY s.seq_in_index)
          FROM information_schema.tables t LEFT JOIN information_schema.statistics s
            ON s.table_schema = t.table_schema AND s.table_name = t.table_name AND s.index_name = 'PRIMARY'
          WHERE t.table_type = 'BASE TABLE' AND t.table_schema NOT IN ({OWN})

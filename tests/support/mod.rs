@@ -7,6 +7,7 @@
 //! group     one to five of them as a Group Replication group
 //! workload  what is loaded, and a writer that keeps writing
 //! rejoin    the binary under test, its JSON lines and exit code
+//! donating  `rejoin donate` under test, and real replicas of it
 //! compare   a store's dump against a member's rows, byte for byte
 //! reaper    stops what was started and removes its files, however this process ends
 //! ```
@@ -15,6 +16,7 @@
 #![allow(dead_code, unreachable_pub, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod compare;
+pub mod donating;
 pub mod group;
 pub mod prefix;
 pub mod reaper;
@@ -26,9 +28,6 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 /// A scenario: its name, and what it does; it fails by panicking.
 pub type Scenario = (&'static str, fn());
-
-/// Areas that wait for the command line to be whole: run with `-- --ignored`.
-const WAITING: &[&str] = &["speed::", "failures::", "recover::"];
 
 /// Runs scenarios one after another (they share servers and two cores), stops by `stop` what they
 /// shared, and ends the process.
@@ -53,7 +52,7 @@ pub fn run(scenarios: &[Scenario], stop: impl FnOnce()) -> ! {
                 body();
                 Ok(())
             })
-            .with_ignored_flag(skipped || WAITING.iter().any(|area| name.starts_with(area)))
+            .with_ignored_flag(skipped)
         })
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

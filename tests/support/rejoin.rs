@@ -141,6 +141,8 @@ pub struct Running {
     child: Child,
     started: Instant,
     events: Arc<Mutex<Vec<Value>>>,
+    /// How many of them [`wait_for`](Running::wait_for) has looked at.
+    seen: usize,
     readers: Vec<JoinHandle<String>>,
 }
 
@@ -176,6 +178,7 @@ impl Running {
             child,
             started: Instant::now(),
             events,
+            seen: 0,
             readers: vec![lines, messages],
         }
     }
@@ -186,9 +189,9 @@ impl Running {
     }
 
     /// Waits for an event for which `wanted` gives something; nothing where the run ends before.
+    /// Each event is shown once, over all calls.
     pub fn wait_for<T>(&mut self, mut wanted: impl FnMut(&Value) -> Option<T>) -> Option<T> {
         let end = Instant::now() + PATIENCE;
-        let mut seen = 0;
         loop {
             let ended = self
                 .child
@@ -196,12 +199,13 @@ impl Running {
                 .expect("its state can be asked")
                 .is_some();
             let events = self.events();
-            for event in &events[seen..] {
+            while self.seen < events.len() {
+                let event = &events[self.seen];
+                self.seen += 1;
                 if let Some(found) = wanted(event) {
                     return Some(found);
                 }
             }
-            seen = events.len();
             if ended {
                 return None;
             }

@@ -295,6 +295,7 @@ impl Server {
                 "--no-defaults",
                 "--user=root",
                 "--default-character-set=utf8mb4",
+                "--max-allowed-packet=1G",
             ])
             .arg(format!("--socket={}", self.socket().display()))
             .args(arguments)

@@ -99,7 +99,9 @@ impl Applier {
                 | EventType::INTVAR
                 | EventType::RAND
                 | EventType::USER_VAR => {}
-                event_type if event_type.is_rows() => self.rows(state, format, event)?,
+                event_type if event_type.is_rows() => {
+                    self.rows(state, format, header.timestamp, event)?;
+                }
                 event_type if header.has(EventHeader::IGNORABLE) => {
                     log::debug!("{event_type} event passed over");
                 }
@@ -135,7 +137,13 @@ impl Applier {
         Ok(())
     }
 
-    fn rows(&mut self, state: &mut State, format: &FormatDescription, event: &[u8]) -> Result<()> {
+    fn rows(
+        &mut self,
+        state: &mut State,
+        format: &FormatDescription,
+        timestamp: u32,
+        event: &[u8],
+    ) -> Result<()> {
         let event = RowsEvent::decode(format, event)?;
         if event.width > 0 || event.table_id != RowsEvent::DUMMY_TABLE_ID {
             let bound = self.maps.get(&event.table_id);
@@ -156,7 +164,7 @@ impl Applier {
                         "table map of a dropped table",
                     ));
                 };
-                rows::apply(Arc::make_mut(table), &event, &mut self.scratch)?;
+                rows::apply(Arc::make_mut(table), &event, timestamp, &mut self.scratch)?;
             }
         }
         if event.ends_statement() {

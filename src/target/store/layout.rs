@@ -6,10 +6,10 @@
 //! NULL bitmap, (columns + 7) / 8 bytes, lowest bit first, unused bits 1 | values of the others
 //! ```
 
-use crate::binlog::{Cell, Column, TextStyle};
+use crate::binlog::{Cell, Column, ColumnKind, JsonDocument, TextStyle};
 use crate::target::key::KeyEncoder;
 use crate::target::schema::TableDefinition;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Limits, Result};
 
 /// Columns and key of a table's rows, for as long as its definition stays the same.
 #[derive(Debug)]
@@ -86,6 +86,35 @@ impl Layout {
 }
 
 impl Layout {
+    /// Sets `out` to bytes that are equal for equal rows. The image nearly is that; but the unused bits
+    /// of its NULL bitmap mean nothing, and servers change JSON documents in place, so that equal
+    /// documents may have different bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] where the image does not have the layout's columns.
+    pub(crate) fn comparable(
+        &self,
+        image: &[u8],
+        cells: &mut Vec<Cell>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        self.cells(image, cells)?;
+        let mut builder = ImageBuilder::new(out, self.columns().len());
+        let mut text = Vec::new();
+        for (column, cell) in self.columns().iter().zip(&*cells) {
+            match cell.bytes(image) {
+                Some(bytes) if column.kind == ColumnKind::Json => {
+                    text.clear();
+                    JsonDocument::new(column.content(bytes)?)
+                        .write_text(&Limits::default(), &mut text)?;
+                    builder.push(Some(&text));
+                }
+                bytes => builder.push(bytes),
+            }
+        }
+        Ok(())
+    }
+
     /// A row for people: the values of its key, or that it has none.
     pub(crate) fn describe(&self, image: &[u8], cells: &[Cell]) -> String {
         if self.definition.primary_key.is_empty() {
@@ -134,14 +163,5 @@ impl<'a> ImageBuilder<'a> {
             self.image.extend_from_slice(value);
         }
         self.column += 1;
-    }
-}
-
-/// Sets the bits of the NULL bitmap that belong to no column, so that equal rows have equal bytes.
-pub(crate) fn set_unused_bits(image: &mut [u8], columns: usize) {
-    if !columns.is_multiple_of(8)
-        && let Some(byte) = image.get_mut(columns / 8)
-    {
-        *byte |= 0xff << (columns % 8);
     }
 }

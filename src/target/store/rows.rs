@@ -4,15 +4,15 @@
 //! the event; where it logs less (`binlog_row_image` MINIMAL, NOBLOB), the missing columns come from
 //! the stored row. Every change is checked: a row to insert must not be there, a row to change must be.
 
-use std::hash::Hasher;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
-use super::layout::{ImageBuilder, Layout, set_unused_bits};
+use super::layout::{ImageBuilder, Layout};
 use super::state::Table;
 use super::tree::KEY_MAX;
-use crate::binlog::{Cell, Rows, RowsEvent, RowsKind};
-use crate::target::schema::ColumnDefault;
-use crate::{Error, ErrorKind, Result};
+use crate::binlog::{Cell, Column, JsonDocument, Rows, RowsEvent, RowsKind};
+use crate::target::schema::StatementContext;
+use crate::{Error, ErrorKind, Limits, Result};
 
 /// Memory that is used again for every row.
 #[derive(Debug, Default)]
@@ -29,12 +29,20 @@ pub(crate) struct Scratch {
 /// # Errors
 /// [`ErrorKind::Conflict`] where a row is there that must not be or is not there that must be; the rows
 /// before it are changed already.
-pub(crate) fn apply(table: &mut Table, event: &RowsEvent<'_>, scratch: &mut Scratch) -> Result<()> {
+///
+/// `timestamp` is when the statement ran, in seconds since 1970.
+pub(crate) fn apply(
+    table: &mut Table,
+    event: &RowsEvent<'_>,
+    timestamp: u32,
+    scratch: &mut Scratch,
+) -> Result<()> {
     let layout = Arc::clone(&table.layout);
     let mut changer = Changer {
         table,
         layout: &layout,
         scratch,
+        timestamp,
         whole_before: is_whole(event.columns_before, event.width),
         whole_after: is_whole(event.columns_after, event.width),
     };
@@ -60,6 +68,7 @@ struct Changer<'a> {
     table: &'a mut Table,
     layout: &'a Layout,
     scratch: &'a mut Scratch,
+    timestamp: u32,
     /// Whether images before (in inserts: of the new row), and after a change have every column.
     whole_before: bool,
     whole_after: bool,
@@ -95,10 +104,10 @@ impl Changer<'_> {
                 if !self.table.rows.insert(key, row) {
                     return Err(self.conflict(row, "is there already"));
                 }
+                Ok(())
             }
             None => self.insert_keyless(row),
         }
-        Ok(())
     }
 
     fn delete(&mut self, rows: &mut Rows<'_, '_>) -> Result<bool> {
@@ -137,6 +146,7 @@ impl Changer<'_> {
             };
             self.layout.cells(stored, &mut self.scratch.stored_cells)?;
             overlay(
+                self.layout.columns(),
                 (stored, &self.scratch.stored_cells),
                 (after.bytes, &self.scratch.cells),
                 &mut built,
@@ -164,7 +174,7 @@ impl Changer<'_> {
             if !self.table.rows.remove(&self.scratch.key) {
                 return Ok(Updated::Missing);
             }
-            self.insert_keyless(row);
+            self.insert_keyless(row)?;
             return Ok(Updated::Done);
         };
         let new_key = &mut self.scratch.new_key;
@@ -205,50 +215,47 @@ impl Changer<'_> {
                 ),
             ));
         }
-        let row = self.canonical(image);
-        let hash = hash_of(&row);
-        let equal = self.table.rows.range(&hash);
-        let mut equal = equal.take_while(|(key, _)| key.starts_with(&hash));
-        let found = equal.find(|(_, stored)| *stored == row);
-        self.scratch
-            .key
-            .extend_from_slice(found.map_or(&hash[..], |(key, _)| key));
+        let (mut wanted, mut candidate) = (Vec::new(), Vec::new());
+        self.layout
+            .comparable(image, &mut scratch.stored_cells, &mut wanted)?;
+        let hash = hash_of(&wanted);
+        scratch.key.extend_from_slice(&hash);
+        for (key, stored) in self.table.rows.range(&hash) {
+            if !key.starts_with(&hash) {
+                break;
+            }
+            self.layout
+                .comparable(stored, &mut scratch.stored_cells, &mut candidate)?;
+            if candidate == wanted {
+                scratch.key.clear();
+                scratch.key.extend_from_slice(key);
+                break;
+            }
+        }
         Ok(())
     }
 
     /// Rows without a key: hash of the row, then a number that makes equal rows different.
-    fn insert_keyless(&mut self, row: &[u8]) {
-        let row = self.canonical(row);
+    fn insert_keyless(&mut self, row: &[u8]) -> Result<()> {
         let number = self.table.next_row;
         self.table.next_row += 1;
-        let key = keyless_key(&row, number);
-        let inserted = self.table.rows.insert(&key, &row);
+        let key = keyless_key(self.layout, row, number)?;
+        let inserted = self.table.rows.insert(&key, row);
         debug_assert!(inserted, "row numbers are never used twice");
-    }
-
-    fn canonical(&self, row: &[u8]) -> Vec<u8> {
-        let mut row = row.to_vec();
-        set_unused_bits(&mut row, self.layout.columns().len());
-        row
+        Ok(())
     }
 
     /// Completes an insert that leaves columns out: they have their defaults.
     fn fill_with_defaults(&self, image: &[u8], built: &mut Vec<u8>) -> Result<()> {
         let cells = &self.scratch.cells;
+        let context = StatementContext {
+            timestamp: self.timestamp,
+            ..StatementContext::default()
+        };
         let mut builder = ImageBuilder::new(built, cells.len());
         for (cell, definition) in cells.iter().zip(&self.layout.definition.columns) {
             match cell {
-                Cell::Absent if definition.default == ColumnDefault::Null => builder.push(None),
-                Cell::Absent => {
-                    return Err(Error::new(
-                        ErrorKind::Unsupported,
-                        format!(
-                            "insert into {} leaves out column {}, whose default is not known here",
-                            self.table.name, definition.name
-                        ),
-                    )
-                    .remedy("set binlog_row_image=FULL on every member"));
-                }
+                Cell::Absent => builder.push(definition.default_value(&context)?.as_deref()),
                 cell => builder.push(cell.bytes(image)),
             }
         }
@@ -284,12 +291,17 @@ fn check_key_length(key: &[u8]) -> Result<()> {
 }
 
 /// The key of a row of a table without keys.
-pub(crate) fn keyless_key(row: &[u8], number: u64) -> [u8; 16] {
+///
+/// # Errors
+/// [`ErrorKind::Malformed`] where the row does not have the layout's columns.
+pub(crate) fn keyless_key(layout: &Layout, row: &[u8], number: u64) -> Result<[u8; 16]> {
     let mut key = [0; 16];
     let (hash, rest) = key.split_at_mut(8);
-    hash.copy_from_slice(&hash_of(row));
+    let mut comparable = Vec::new();
+    layout.comparable(row, &mut Vec::new(), &mut comparable)?;
+    hash.copy_from_slice(&hash_of(&comparable));
     rest.copy_from_slice(&number.to_be_bytes());
-    key
+    Ok(key)
 }
 
 /// The number in such a key.
@@ -298,31 +310,51 @@ pub(crate) fn keyless_number(key: &[u8]) -> u64 {
         .map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-fn hash_of(row: &[u8]) -> [u8; 8] {
-    let mut hasher = std::collections::hash_map::DefaultHasher::new();
-    hasher.write(row);
+fn hash_of(comparable: &[u8]) -> [u8; 8] {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(comparable);
     hasher.finish().to_be_bytes()
 }
 
 /// The stored row with the columns of an image put over it.
 fn overlay(
+    columns: &[Column],
     (stored, stored_cells): (&[u8], &[Cell]),
     (image, cells): (&[u8], &[Cell]),
     built: &mut Vec<u8>,
 ) -> Result<()> {
     let mut builder = ImageBuilder::new(built, cells.len());
-    for (new, old) in cells.iter().zip(stored_cells) {
+    for ((new, old), column) in cells.iter().zip(stored_cells).zip(columns) {
         match new {
             Cell::Absent => builder.push(old.bytes(stored)),
             Cell::Partial { .. } => {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    "update with differences of a JSON document",
-                )
-                .remedy("set binlog_row_value_options='' on every member"));
+                let (old, new) = (old.bytes(stored), new.bytes(image));
+                let document = changed_document(column, old, new.unwrap_or_default())?;
+                builder.push(Some(&document));
             }
             cell => builder.push(cell.bytes(image)),
         }
     }
     Ok(())
+}
+
+/// A JSON document with the differences of an update put into it, length prefix included.
+fn changed_document(column: &Column, old: Option<&[u8]>, differences: &[u8]) -> Result<Vec<u8>> {
+    let Some(old) = old else {
+        return Err(Error::new(
+            ErrorKind::Malformed,
+            "differences for a JSON document that is NULL",
+        ));
+    };
+    let old = column.content(old)?;
+    let differences = column.content(differences)?;
+    let prefix = column.meta as usize;
+    let mut document = vec![0; prefix];
+    JsonDocument::new(old).apply(differences, &Limits::default(), &mut document)?;
+    let length = (document.len() - prefix) as u64;
+    let places = document.iter_mut().take(prefix);
+    for (place, byte) in places.zip(length.to_le_bytes()) {
+        *place = byte;
+    }
+    Ok(document)
 }

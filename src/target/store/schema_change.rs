@@ -135,7 +135,7 @@ fn rewritten(table: &mut Table, layout: &Layout, transform: Option<&RowTransform
                 encoder.encode(row, &cells, &mut key)?;
             }
             None => {
-                key.extend_from_slice(&keyless_key(row, table.next_row));
+                key.extend_from_slice(&keyless_key(layout, row, table.next_row)?);
                 table.next_row += 1;
             }
         }

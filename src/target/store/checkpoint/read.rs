@@ -262,7 +262,7 @@ impl Loading {
                     let number = key
                         .first_chunk()
                         .map_or(0, |bytes| u64::from_be_bytes(*bytes));
-                    tree.insert(&keyless_key(row, number), row)
+                    tree.insert(&keyless_key(&table.layout, row, number)?, row)
                 }
             };
             if !done {

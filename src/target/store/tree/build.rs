@@ -1,7 +1,5 @@
 //! A tree from keys that come in order, as a checkpoint holds them: every node is filled once.
 
-use std::sync::Arc;
-
 use super::inner::Inner;
 use super::leaf::{Leaf, shortest_separator};
 use super::{FAN_OUT, KEY_MAX, Node, Tree};
@@ -41,7 +39,7 @@ impl Builder {
             let separator = shortest_separator(&self.last_key, key);
             let full = std::mem::replace(&mut self.leaf, Leaf::new());
             let before = self.leaf_separator.replace(separator);
-            self.add(0, before, Arc::new(Node::Leaf(full)));
+            self.add(0, before, Node::leaf(full));
         }
         self.leaf.put(self.leaf.len(), key, value);
         self.last_key.clear();
@@ -52,7 +50,7 @@ impl Builder {
     }
 
     /// Adds a finished node to the level above it.
-    fn add(&mut self, level: usize, separator: Option<Box<[u8]>>, node: Arc<Node>) {
+    fn add(&mut self, level: usize, separator: Option<Box<[u8]>>, node: Node) {
         let Some((inner, before)) = self.levels.get_mut(level) else {
             self.levels.push((Inner::new(node), separator));
             return;
@@ -64,18 +62,18 @@ impl Builder {
         }
         let full = std::mem::replace(inner, Inner::new(node));
         let before = std::mem::replace(before, separator);
-        self.add(level + 1, before, Arc::new(Node::Inner(full)));
+        self.add(level + 1, before, Node::inner(full));
     }
 
     /// The tree.
     pub(crate) fn finish(mut self) -> Tree {
-        let mut node = Arc::new(Node::Leaf(std::mem::replace(&mut self.leaf, Leaf::new())));
+        let mut node = Node::leaf(std::mem::replace(&mut self.leaf, Leaf::new()));
         let mut separator = self.leaf_separator.take();
         let mut level = 0;
         while level < self.levels.len() {
             self.add(level, separator, node);
             let (inner, before) = self.levels[level].clone();
-            node = Arc::new(Node::Inner(inner));
+            node = Node::inner(inner);
             separator = before;
             level += 1;
         }

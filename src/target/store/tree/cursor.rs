@@ -50,7 +50,7 @@ impl<'a> Cursor<'a> {
                 continue;
             };
             *index += 1;
-            match &**child {
+            match child {
                 Node::Inner(inner) => self.path.push((inner, 0)),
                 Node::Leaf(leaf) => return Some(leaf),
             }

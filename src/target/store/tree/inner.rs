@@ -5,15 +5,18 @@
 //! then, so that copying a node is a reference for each child and one for the separators.
 //!
 //! ```text
-//! Separators   heads  u64 u64 u64 ...      first 8 bytes of each, BE, zero padded
-//!              ends   u32 u32 u32 ...      where each one ends in `bytes`
-//!              bytes  | sep 0 | sep 1 | sep 2 | ...
+//! Inner        heads     u64 u64 u64 ...      first 8 bytes of each separator, BE, zero padded
+//!              children  node 0 | node 1 | node 2 | ...
+//! Separators   ends      u32 u32 u32 ...      where each one ends in `bytes`
+//!              bytes     | sep 0 | sep 1 | sep 2 | ...
 //! ```
+//!
+//! The heads stand in the node itself: finding a child mostly touches nothing else.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::leaf::head_of;
+use super::page::Children;
 use super::{Change, FAN_OUT, Node, Outcome, Shape};
 
 /// A node with fewer children looks for a sibling to merge with.
@@ -23,20 +26,21 @@ const MERGED_MAX: usize = FAN_OUT * 3 / 4;
 
 #[derive(Debug, Clone)]
 pub(super) struct Inner {
+    /// One less than there are children; what stands behind these means nothing.
+    heads: [u64; FAN_OUT],
     separators: Arc<Separators>,
-    children: Vec<Arc<Node>>,
+    children: Children,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Separators {
-    heads: Vec<u64>,
     ends: Vec<u32>,
     bytes: Vec<u8>,
 }
 
 impl Separators {
     fn len(&self) -> usize {
-        self.heads.len()
+        self.ends.len()
     }
 
     fn get(&self, index: usize) -> &[u8] {
@@ -47,27 +51,8 @@ impl Separators {
     }
 
     fn push(&mut self, separator: &[u8]) {
-        self.heads.push(head_of(separator));
         self.bytes.extend_from_slice(separator);
         self.ends.push(self.bytes.len() as u32);
-    }
-
-    /// How many separators are at or below the key: the index of its child.
-    fn child_index(&self, key: &[u8]) -> usize {
-        let head = head_of(key);
-        let (mut low, mut high) = (0, self.len());
-        while low < high {
-            let middle = low.midpoint(high);
-            let order = self.heads[middle]
-                .cmp(&head)
-                .then_with(|| self.get(middle).cmp(key));
-            if order == Ordering::Greater {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
-        }
-        low
     }
 
     fn slice(&self, from: usize, to: usize) -> Separators {
@@ -97,35 +82,62 @@ impl Separators {
 }
 
 impl Inner {
+    /// A node of these separators and children.
+    fn of(separators: Separators, children: Children) -> Self {
+        debug_assert_eq!(separators.len() + 1, children.len());
+        let mut node = Self {
+            heads: [0; FAN_OUT],
+            separators: Arc::new(Separators::default()),
+            children,
+        };
+        node.set_separators(separators);
+        node
+    }
+
+    fn set_separators(&mut self, separators: Separators) {
+        for (index, head) in self.heads.iter_mut().enumerate().take(separators.len()) {
+            *head = head_of(separators.get(index));
+        }
+        self.separators = Arc::new(separators);
+    }
+
     /// A node of two children.
-    pub(super) fn pair(left: Arc<Node>, separator: &[u8], right: Arc<Node>) -> Self {
+    pub(super) fn pair(left: Node, separator: &[u8], right: Node) -> Self {
         let mut node = Self::new(left);
         node.push(separator, right);
         node
     }
 
     /// A node of one child, to which more are pushed.
-    pub(super) fn new(first: Arc<Node>) -> Self {
-        let mut children = Vec::with_capacity(FAN_OUT);
-        children.push(first);
-        Self {
-            separators: Arc::new(Separators::default()),
-            children,
-        }
+    pub(super) fn new(first: Node) -> Self {
+        Self::of(Separators::default(), [first].into_iter().collect())
     }
 
-    /// Appends a child for the keys from `separator` on.
-    pub(super) fn push(&mut self, separator: &[u8], child: Arc<Node>) {
+    /// Appends a child for the keys from `separator` on; there must be room for it.
+    pub(super) fn push(&mut self, separator: &[u8], child: Node) {
+        self.heads[self.separators.len()] = head_of(separator);
         Arc::make_mut(&mut self.separators).push(separator);
         self.children.push(child);
     }
 
-    pub(super) fn children(&self) -> &[Arc<Node>] {
+    pub(super) fn children(&self) -> &[Node] {
         &self.children
     }
 
+    /// Which child holds the key: as many separators are at or below it.
     pub(super) fn child_index(&self, key: &[u8]) -> usize {
-        self.separators.child_index(key)
+        let head = head_of(key);
+        let heads = &self.heads[..self.separators_len()];
+        let mut index = heads.partition_point(|separator| *separator < head);
+        // Separators that begin as the key does have to be looked at.
+        while heads.get(index) == Some(&head) && self.separators.get(index) <= key {
+            index += 1;
+        }
+        index
+    }
+
+    fn separators_len(&self) -> usize {
+        self.children.len().saturating_sub(1)
     }
 
     pub(super) fn child_for(&self, key: &[u8]) -> &Node {
@@ -134,7 +146,7 @@ impl Inner {
 
     pub(super) fn change(&mut self, key: &[u8], change: Change<'_>) -> Outcome {
         let index = self.child_index(key);
-        let mut outcome = Node::change(&mut self.children[index], key, change);
+        let mut outcome = self.children[index].change(key, change);
         if let Outcome::Done { shape, .. } = &mut outcome {
             *shape = match std::mem::replace(shape, Shape::Kept) {
                 Shape::Kept => Shape::Kept,
@@ -146,10 +158,11 @@ impl Inner {
     }
 
     /// Takes in the upper part of the child at `index`.
-    fn child_split(&mut self, index: usize, separator: &[u8], right: Arc<Node>) -> Shape {
-        self.separators = Arc::new(self.separators.inserted(index, separator));
+    fn child_split(&mut self, index: usize, separator: &[u8], right: Node) -> Shape {
+        let separators = self.separators.inserted(index, separator);
         self.children.insert(index + 1, right);
         if self.children.len() <= FAN_OUT {
+            self.set_separators(separators);
             return Shape::Kept;
         }
         // Rising keys split the last child again and again: leave the left node full then.
@@ -158,13 +171,13 @@ impl Inner {
         } else {
             self.children.len() / 2
         };
-        let separator = Box::from(self.separators.get(keep - 1));
-        let right = Inner {
-            separators: Arc::new(self.separators.slice(keep, self.separators.len())),
-            children: self.children.split_off(keep),
-        };
-        self.separators = Arc::new(self.separators.slice(0, keep - 1));
-        Shape::Split(separator, Arc::new(Node::Inner(right)))
+        let separator = Box::from(separators.get(keep - 1));
+        let right = Inner::of(
+            separators.slice(keep, separators.len()),
+            self.children.split_off(keep),
+        );
+        self.set_separators(separators.slice(0, keep - 1));
+        Shape::Split(separator, Node::inner(right))
     }
 
     /// Merges the child at `index` with a neighbour where both fit into one node.
@@ -192,17 +205,17 @@ impl Inner {
             return false;
         };
         let separator = self.separators.get(left);
-        let merged = match (&*self.children[left], &**right) {
-            (Node::Leaf(a), Node::Leaf(b)) => a.merged(b).map(Node::Leaf),
-            (Node::Inner(a), Node::Inner(b)) => a.merged(separator, b).map(Node::Inner),
+        let merged = match (&self.children[left], right) {
+            (Node::Leaf(a), Node::Leaf(b)) => a.merged(b).map(Node::leaf),
+            (Node::Inner(a), Node::Inner(b)) => a.merged(separator, b).map(Node::inner),
             _ => None,
         };
         let Some(merged) = merged else {
             return false;
         };
-        self.children[left] = Arc::new(merged);
+        self.children[left] = merged;
         self.children.remove(left + 1);
-        self.separators = Arc::new(self.separators.removed(left));
+        self.set_separators(self.separators.removed(left));
         true
     }
 
@@ -215,11 +228,8 @@ impl Inner {
         for index in 0..right.separators.len() {
             separators.push(right.separators.get(index));
         }
-        let children = self.children.iter().chain(&right.children);
-        Some(Inner {
-            separators: Arc::new(separators),
-            children: children.cloned().collect(),
-        })
+        let children = self.children.iter().chain(right.children.iter());
+        Some(Inner::of(separators, children.cloned().collect()))
     }
 
     /// Takes an empty child out.
@@ -227,8 +237,7 @@ impl Inner {
         self.children.remove(index);
         if self.separators.len() > 0 {
             // The first child has no separator before it: its neighbour takes over its keys.
-            let removed = self.separators.removed(index.saturating_sub(1));
-            self.separators = Arc::new(removed);
+            self.set_separators(self.separators.removed(index.saturating_sub(1)));
         }
     }
 }

@@ -16,6 +16,7 @@
 //! Small inner nodes keep the second part near the first.
 //!
 //! - [`leaf`]: the packed page of keys and rows;
+//! - [`page`]: the memory of nodes, used again and again;
 //! - [`inner`]: separators and children;
 //! - [`cursor`]: reading in key order;
 //! - [`build`]: a tree from rows that come in order.
@@ -24,6 +25,7 @@ mod build;
 mod cursor;
 mod inner;
 mod leaf;
+mod page;
 
 use std::sync::Arc;
 
@@ -43,15 +45,16 @@ pub(crate) const KEY_MAX: usize = u16::MAX as usize;
 /// An ordered map from keys (compared as bytes) to values, cloned in constant time.
 #[derive(Debug, Clone)]
 pub(crate) struct Tree {
-    root: Arc<Node>,
+    root: Node,
     length: u64,
     bytes: u64,
 }
 
+/// A node, shared with all trees that were cloned since it was made.
 #[derive(Debug, Clone)]
 enum Node {
-    Leaf(Leaf),
-    Inner(Inner),
+    Leaf(Arc<Leaf>),
+    Inner(Arc<Inner>),
 }
 
 /// What is to happen to one key.
@@ -79,7 +82,7 @@ enum Outcome {
 enum Shape {
     Kept,
     /// The node's upper part became a node of its own, for keys from the separator on.
-    Split(Box<[u8]>, Arc<Node>),
+    Split(Box<[u8]>, Node),
     /// The node is small enough to look for a sibling to merge with.
     Underfull,
 }
@@ -87,7 +90,7 @@ enum Shape {
 impl Tree {
     pub(crate) fn new() -> Self {
         Self {
-            root: Arc::new(Node::Leaf(Leaf::new())),
+            root: Node::leaf(Leaf::new()),
             length: 0,
             bytes: 0,
         }
@@ -105,7 +108,7 @@ impl Tree {
 
     /// The value of `key`.
     pub(crate) fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        let mut node = &*self.root;
+        let mut node = &self.root;
         loop {
             match node {
                 Node::Inner(inner) => node = inner.child_for(key),
@@ -156,14 +159,14 @@ impl Tree {
 
     /// Makes the change and mends the root; the length of the old value, or `None` if refused.
     fn change(&mut self, key: &[u8], change: Change<'_>) -> Option<usize> {
-        match Node::change(&mut self.root, key, change) {
+        match self.root.change(key, change) {
             Outcome::Refused => None,
             Outcome::Done { old_value, shape } => {
                 match shape {
                     Shape::Kept => {}
                     Shape::Split(separator, right) => {
-                        let left = Arc::clone(&self.root);
-                        self.root = Arc::new(Node::Inner(Inner::pair(left, &separator, right)));
+                        let left = self.root.clone();
+                        self.root = Node::inner(Inner::pair(left, &separator, right));
                     }
                     Shape::Underfull => self.shrink(),
                 }
@@ -174,10 +177,10 @@ impl Tree {
 
     /// Takes away roots that hold a single child, or none.
     fn shrink(&mut self) {
-        while let Node::Inner(inner) = &*self.root {
+        while let Node::Inner(inner) = &self.root {
             let next = match inner.children() {
-                [] => Arc::new(Node::Leaf(Leaf::new())),
-                [only] => Arc::clone(only),
+                [] => Node::leaf(Leaf::new()),
+                [only] => only.clone(),
                 _ => return,
             };
             self.root = next;
@@ -186,18 +189,27 @@ impl Tree {
 }
 
 impl Node {
-    fn change(node: &mut Arc<Node>, key: &[u8], change: Change<'_>) -> Outcome {
-        match Arc::make_mut(node) {
-            Node::Leaf(leaf) => leaf.change(key, change),
-            Node::Inner(inner) => inner.change(key, change),
+    fn leaf(leaf: Leaf) -> Self {
+        Self::Leaf(Arc::new(leaf))
+    }
+
+    fn inner(inner: Inner) -> Self {
+        Self::Inner(Arc::new(inner))
+    }
+
+    /// Makes a change, on a copy of the node if it is shared.
+    fn change(&mut self, key: &[u8], change: Change<'_>) -> Outcome {
+        match self {
+            Self::Leaf(leaf) => Arc::make_mut(leaf).change(key, change),
+            Self::Inner(inner) => Arc::make_mut(inner).change(key, change),
         }
     }
 
     /// Whether there is nothing in it.
     fn is_empty(&self) -> bool {
         match self {
-            Node::Leaf(leaf) => leaf.is_empty(),
-            Node::Inner(inner) => inner.children().is_empty(),
+            Self::Leaf(leaf) => leaf.is_empty(),
+            Self::Inner(inner) => inner.children().is_empty(),
         }
     }
 }
@@ -320,7 +332,7 @@ mod tests {
         assert_eq!(tree.bytes(), 0);
         assert!(tree.iter().next().is_none());
         assert!(
-            matches!(&*tree.root, Node::Leaf(_)),
+            matches!(&tree.root, Node::Leaf(_)),
             "an empty tree is one leaf"
         );
         assert_eq!(full.iter().count(), 20_000);
@@ -343,7 +355,7 @@ mod tests {
             fn count(node: &Node) -> usize {
                 match node {
                     Node::Leaf(_) => 1,
-                    Node::Inner(inner) => inner.children().iter().map(|node| count(node)).sum(),
+                    Node::Inner(inner) => inner.children().iter().map(count).sum(),
                 }
             }
             count(&self.root)

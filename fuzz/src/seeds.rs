@@ -1,0 +1,99 @@
+//! Makes the first inputs of the fuzz targets from the real logs in `tests/data`:
+//! `seeds CORPUS LOG...`
+
+use std::path::{Path, PathBuf};
+
+use rejoin::Limits;
+use rejoin::binlog::{
+    Cell, ColumnKind, Event, EventHeader, EventType, LogBytes, RowsEvent, TableMaps,
+};
+
+struct Corpus {
+    root: PathBuf,
+    count: usize,
+}
+
+impl Corpus {
+    fn add(&mut self, target: &str, bytes: &[u8]) {
+        let directory = self.root.join(target);
+        std::fs::create_dir_all(&directory).expect("the corpus is writable");
+        self.count += 1;
+        let file = directory.join(format!("seed-{}", self.count));
+        std::fs::write(file, bytes).expect("the corpus is writable");
+    }
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let mut corpus = Corpus {
+        root: arguments.next().expect("CORPUS").into(),
+        count: 0,
+    };
+    for log in arguments {
+        let bytes = std::fs::read(Path::new(&log)).expect("the log can be read");
+        split(&bytes, &mut corpus);
+    }
+}
+
+fn split(log: &[u8], corpus: &mut Corpus) {
+    corpus.add("binlog_stream", log);
+    corpus.add("differential", log);
+    let mut tables = TableMaps::new(&Limits::default());
+    let mut map: Vec<u8> = Vec::new();
+    let mut reader = LogBytes::new(log, &Limits::default()).expect("a log");
+    while let Some(event) = reader.next_event().expect("a sound log") {
+        let body = event.verify().expect("a sound log");
+        if body.len() > 4096 {
+            continue;
+        }
+        corpus.add("binlog_event", body);
+        match Event::decode(event.format, body).expect("a sound event") {
+            Event::TableMap(_) => {
+                map = body[EventHeader::SIZE..].to_vec();
+                tables.add(event.format, body).expect("a sound map");
+            }
+            Event::Rows(rows) => {
+                if let Ok(length) = u8::try_from(map.len()) {
+                    corpus.add("binlog_rows", &[&[length][..], &map, body].concat());
+                }
+                documents(&rows, &tables, corpus);
+            }
+            Event::TransactionPayload(_) => {
+                assert_eq!(event.header.event_type, EventType::TRANSACTION_PAYLOAD);
+                corpus.add("binlog_payload", &body[EventHeader::SIZE..]);
+            }
+            Event::PreviousGtids(previous) => corpus.add("gtid_binary", previous.encoded()),
+            Event::Gtid(gtid) => corpus.add("gtid_text", gtid.gtid.to_string().as_bytes()),
+            _ => {}
+        }
+    }
+}
+
+/// JSON documents, and differences behind the document that they change.
+fn documents(rows: &RowsEvent<'_>, tables: &TableMaps, corpus: &mut Corpus) {
+    let table = tables.of(rows).expect("a map came before");
+    let mut images = rows.rows(&table.columns).expect("a sound event");
+    let mut cells = Vec::new();
+    let mut before: Vec<u8> = Vec::new();
+    while let Some(image) = images.next_image(&mut cells).expect("a sound event") {
+        for (column, cell) in table.columns.iter().zip(&cells) {
+            if column.kind != ColumnKind::Json {
+                continue;
+            }
+            let Some(bytes) = cell.bytes(image.bytes) else {
+                continue;
+            };
+            let content = column.content(bytes).expect("measured");
+            if let Cell::Partial { .. } = cell {
+                let length = (before.len() as u16).to_le_bytes();
+                corpus.add(
+                    "binlog_json_diff",
+                    &[&length[..], &before, content].concat(),
+                );
+            } else {
+                corpus.add("binlog_json", content);
+                before = content.to_vec();
+            }
+        }
+    }
+}

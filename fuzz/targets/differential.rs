@@ -1,0 +1,82 @@
+//! Where this crate and `mysql_common` both accept an event of row data, they agree on its rows.
+//! The input is a log; `mysql_common` verifies no checksum, so only what we accept is compared.
+#![no_main]
+
+use mysql_common::binlog::BinlogFile;
+use mysql_common::binlog::consts::BinlogVersion;
+use mysql_common::binlog::events::EventData;
+use rejoin::Limits;
+use rejoin::binlog::{LogBytes, RowsEvent, TableMaps};
+
+/// Number of images of each row event that could be read whole.
+fn ours(data: &[u8]) -> Vec<Option<usize>> {
+    let limits = Limits::default();
+    let mut counts = Vec::new();
+    let Ok(mut reader) = LogBytes::new(data, &limits) else {
+        return counts;
+    };
+    let mut tables = TableMaps::new(&limits);
+    while let Ok(Some(event)) = reader.next_event() {
+        let Ok(body) = event.verify() else { break };
+        if event.header.event_type.0 == 19 {
+            if tables.add(event.format, body).is_err() {
+                break;
+            }
+        } else if event.header.event_type.is_rows() {
+            let count = RowsEvent::decode(event.format, body).and_then(|rows| {
+                let table = tables.of(&rows)?;
+                let mut images = rows.rows(&table.columns)?;
+                let (mut cells, mut count) = (Vec::new(), 0);
+                while images.next_image(&mut cells)?.is_some() {
+                    count += 1;
+                }
+                Ok(count)
+            });
+            counts.push(count.ok());
+        }
+    }
+    counts
+}
+
+fn theirs(data: &[u8], most: usize) -> Vec<Option<usize>> {
+    let mut counts = Vec::new();
+    let Ok(mut file) = BinlogFile::new(BinlogVersion::Version4, data) else {
+        return counts;
+    };
+    while let Some(Ok(event)) = file.next() {
+        if counts.len() == most {
+            break;
+        }
+        if !matches!(event.header().event_type_raw(), 23..=25 | 30..=32 | 39) {
+            continue;
+        }
+        let Ok(Some(EventData::RowsEvent(rows))) = event.read_data() else {
+            counts.push(None);
+            continue;
+        };
+        let count = file.reader().get_tme(rows.table_id()).and_then(|table| {
+            let mut count = 0;
+            for row in rows.rows(table) {
+                let (before, after) = row.ok()?;
+                count += usize::from(before.is_some()) + usize::from(after.is_some());
+            }
+            Some(count)
+        });
+        counts.push(count);
+    }
+    counts
+}
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let ours = ours(data);
+    // It panics on some damaged input: that is a finding about it, not about us.
+    let most = ours.len();
+    let Ok(theirs) = std::panic::catch_unwind(|| theirs(data, most)) else {
+        return;
+    };
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        if let (Some(ours), Some(theirs)) = (ours, theirs) {
+            assert_eq!(ours, theirs);
+        }
+    }
+});

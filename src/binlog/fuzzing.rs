@@ -1,0 +1,206 @@
+//! What the fuzz targets do with their input: each function holds a property against any bytes.
+
+use super::rows::{full_image, some_columns};
+use super::*;
+use crate::Limits;
+use crate::transaction::{Assembler, Batch};
+
+fn limits() -> Limits {
+    Limits {
+        decompressed_bytes: 1 << 20,
+        ..Limits::default()
+    }
+}
+
+fn format() -> Option<FormatDescription> {
+    FormatDescription::new("9.7.4", ChecksumAlgorithm::None).ok()
+}
+
+/// A log gives the same transactions, or the same error, whether it is read at once or byte by byte,
+/// and however often batches are taken out.
+pub fn stream(data: &[u8]) {
+    let mut at_once = Vec::new();
+    let result = LogBytes::new(data, &limits()).and_then(|mut reader| {
+        let mut assembler = Assembler::new(limits(), ChecksumAlgorithm::None);
+        while let Some(event) = reader.next_event()? {
+            assembler.push(event.bytes)?;
+            collect(assembler.ready(), at_once.len(), &mut at_once);
+        }
+        Ok(())
+    });
+    let mut in_pieces = Vec::new();
+    let result_in_pieces = LogReader::new(OneByOne(data), &limits()).and_then(|mut reader| {
+        let mut assembler = Assembler::new(limits(), ChecksumAlgorithm::None);
+        let mut batch = Batch::new();
+        while let Some(event) = reader.next_event()? {
+            assembler.push(event.bytes)?;
+            batch = assembler.take(batch);
+            collect(&batch, 0, &mut in_pieces);
+        }
+        Ok(())
+    });
+    assert_eq!(
+        result.map_err(|error| error.to_string()),
+        result_in_pieces.map_err(|error| error.to_string())
+    );
+    assert_eq!(at_once, in_pieces);
+}
+
+fn collect(batch: &Batch, skip: usize, out: &mut Vec<Vec<u8>>) {
+    for transaction in batch.iter().skip(skip) {
+        let length: usize = transaction.events().map(|(_, event)| event.len()).sum();
+        assert_eq!(length, transaction.bytes().len());
+        out.push(transaction.bytes().to_vec());
+    }
+}
+
+struct OneByOne<'a>(&'a [u8]);
+
+impl std::io::Read for OneByOne<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match (self.0.split_first(), buffer.first_mut()) {
+            (Some((byte, rest)), Some(place)) => {
+                *place = *byte;
+                self.0 = rest;
+                Ok(1)
+            }
+            _ => Ok(0),
+        }
+    }
+}
+
+/// An event that can be read is read again from what is written of it.
+pub fn event(data: &[u8]) {
+    let Some(format) = format() else { return };
+    let (Ok(header), Ok(event)) = (EventHeader::decode(data), Event::decode(&format, data)) else {
+        return;
+    };
+    match &event {
+        Event::Query(query) => query.status().for_each(drop),
+        Event::PreviousGtids(previous) => drop(previous.gtids(&limits())),
+        Event::Rows(rows) => drop(rows.extra_info()),
+        Event::TableMap(map) => {
+            drop(map.columns());
+            drop(map.primary_key());
+        }
+        _ => {}
+    }
+    let mut written = Vec::new();
+    event.encode(&format, &header, &mut written);
+    let body = match &event {
+        Event::FormatDescription(own) if own.has_own_checksum() => {
+            written.split_last_chunk::<4>().map(|(body, _)| body)
+        }
+        _ => Some(written.as_slice()),
+    };
+    let again = Event::decode(&format, body.unwrap_or_default());
+    assert_eq!(again.ok().as_ref(), Some(&event));
+}
+
+/// Rows with any table map: images fill the event without a gap, values lie inside their image, and
+/// the fast way finds what the plain one finds. The first byte is the length of the map's body.
+pub fn rows(data: &[u8]) {
+    let Some(format) = format() else { return };
+    let Some((length, rest)) = data.split_first() else {
+        return;
+    };
+    let Some((map, rest)) = rest.split_at_checked(usize::from(*length)) else {
+        return;
+    };
+    let mut map_event = vec![0; EventHeader::SIZE];
+    map_event.extend_from_slice(map);
+    let Ok(columns) = TableMap::decode(&format, &map_event).and_then(|map| map.columns()) else {
+        return;
+    };
+    let Ok(rows) = RowsEvent::decode(&format, rest) else {
+        return;
+    };
+    let Ok(mut images) = rows.rows(&columns) else {
+        return;
+    };
+    let mut cells = Vec::new();
+    let mut text = Vec::new();
+    let mut plain = vec![Cell::Absent; columns.len()];
+    while let Ok(Some(image)) = images.next_image(&mut cells) {
+        assert_eq!(cells.len(), columns.len());
+        for (column, cell) in columns.iter().zip(&cells) {
+            let Some(bytes) = cell.bytes(image.bytes) else {
+                assert!(matches!(cell, Cell::Absent | Cell::Null));
+                continue;
+            };
+            text.clear();
+            match column.decode(bytes) {
+                Ok(value) => drop(value.write_text(&TextStyle::default(), &mut text)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let all = vec![0xff; columns.len().div_ceil(8)];
+        let has_all = cells
+            .iter()
+            .all(|cell| matches!(cell, Cell::Value { .. } | Cell::Null));
+        if has_all {
+            let nulls = image.bytes.get(..all.len()).unwrap_or_default();
+            let fast = full_image(&columns, nulls, image.bytes, &mut cells);
+            let slow = some_columns(&columns, nulls, &all, &[], image.bytes, &mut plain);
+            assert_eq!(fast.ok(), slow.ok());
+            assert_eq!(cells, plain);
+        }
+    }
+}
+
+/// A document that prints is written anew to one that prints the same.
+pub fn json(data: &[u8]) {
+    let document = JsonDocument::new(data);
+    let mut text = Vec::new();
+    if document.write_text(&limits(), &mut text).is_err() {
+        return;
+    }
+    let mut again = Vec::new();
+    if document.apply(&[], &limits(), &mut again).is_ok() {
+        let mut text_again = Vec::new();
+        assert!(
+            JsonDocument::new(&again)
+                .write_text(&limits(), &mut text_again)
+                .is_ok()
+        );
+        assert_eq!(text, text_again);
+    }
+}
+
+/// Differences that apply give a document that prints, unless its base did not. The first two bytes
+/// are the length of the document.
+pub fn json_diff(data: &[u8]) {
+    let Some((length, rest)) = data.split_first_chunk::<2>() else {
+        return;
+    };
+    let Some((document, diffs)) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))
+    else {
+        return;
+    };
+    let mut changed = Vec::new();
+    if JsonDocument::new(document)
+        .apply(diffs, &limits(), &mut changed)
+        .is_ok()
+    {
+        let mut text = Vec::new();
+        drop(JsonDocument::new(&changed).write_text(&limits(), &mut text));
+    }
+}
+
+/// A payload expands to what the compression library itself makes of it, or to an error, and never
+/// far beyond its limit.
+pub fn payload(data: &[u8]) {
+    let Some(format) = format() else { return };
+    let mut bytes = vec![0; EventHeader::SIZE];
+    bytes.extend_from_slice(data);
+    let Ok(payload) = TransactionPayload::decode(&format, &bytes) else {
+        return;
+    };
+    let mut out = Vec::new();
+    let result = PayloadDecoder::new().expand(&payload, &limits(), &mut out);
+    assert!(out.capacity() < 1 << 26);
+    if result.is_ok() && payload.compression == PayloadCompression::Zstd {
+        let plain = zstd::decode_all(payload.payload);
+        assert_eq!(plain.ok().as_deref(), Some(out.as_slice()));
+    }
+}

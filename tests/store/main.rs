@@ -1,0 +1,8 @@
+//! The embedded store from outside: real logs, crashes, and MySQL's own reader of its binary log.
+
+mod crash;
+mod real_logs;
+
+#[allow(dead_code, unreachable_pub)]
+#[path = "../support/sample.rs"]
+mod sample;
