@@ -156,7 +156,7 @@ impl GtidEvent {
         event.flags = flags;
         let mut last_part = Part::Gno;
         // 5.7 before its release had another clock here: the type code tells.
-        if reader.rest().first() == Some(&2) && reader.rest().len() >= 17 {
+        if reader.rest().first() == Some(&2) {
             last_part = Part::LogicalClock;
             reader.u8("logical clock type")?;
             event.last_committed = reader.u64("last committed")? as i64;

@@ -72,6 +72,21 @@ impl<'a> TableMap<'a> {
             ));
         }
         let types = reader.take_u64(count, "column types")?;
+        if reader.is_empty() {
+            // Written by 5.1 before its release; rows that refer to it have only types of fixed size.
+            return Ok(Self {
+                table_id,
+                flags,
+                database,
+                table,
+                types,
+                metadata: &[],
+                null_bits: &[],
+                optional: &[],
+                short_id,
+                reads_optional: false,
+            });
+        }
         let metadata_length = reader.packed("metadata length")?;
         if metadata_length > 4 * count {
             return Err(reader.malformed(format_args!(
@@ -188,6 +203,9 @@ impl<'a> TableMap<'a> {
         }
         put_packed(self.types.len() as u64, out);
         out.extend_from_slice(self.types);
+        if self.null_bits.is_empty() && !self.types.is_empty() {
+            return;
+        }
         put_packed(self.metadata.len() as u64, out);
         out.extend_from_slice(self.metadata);
         out.extend_from_slice(self.null_bits);

@@ -7,6 +7,7 @@
 
 mod compose;
 mod events;
+mod inspect;
 mod properties;
 mod regressions;
 mod replay;

@@ -239,7 +239,12 @@ pub(super) fn write_value(
             Some(text) => string(&text, out),
             None => hex(bytes, out),
         },
-        Value::Binary { bytes, .. } | Value::Geometry(bytes) => hex(bytes, out),
+        Value::Binary { bytes, length } => {
+            let mut padded = bytes.to_vec();
+            padded.resize(bytes.len().max(usize::from(length)), 0);
+            hex(&padded, out);
+        }
+        Value::Geometry(bytes) => hex(bytes, out),
         Value::Vector(bytes) => {
             let mut array = Container::array(out);
             for number in floats(bytes) {

@@ -7,7 +7,7 @@ use super::place::{Place, Places};
 use super::{Form, Output, json_event, text};
 use crate::binlog::{
     ChecksumAlgorithm, Event, EventHeader, EventType, FormatDescription, LogEvent, LogReader,
-    MappedTable, PayloadDecoder, TableMaps, Tail, TransactionPayload,
+    MappedTable, PayloadDecoder, QueryEvent, TableMaps, Tail, TransactionPayload,
 };
 use crate::gtid::Gtid;
 use crate::{Error, ErrorKind, Limits, Result};
@@ -34,8 +34,8 @@ pub(super) struct Totals {
 
 /// One event with everything that is known about it when it is shown.
 pub(super) struct Seen<'a> {
-    /// Where it is in the file; of an event inside a payload, where that payload ends, as
-    /// SHOW BINLOG EVENTS and mysqlbinlog have it.
+    /// Where it is in the file; of an event inside a payload, where that payload ended in the source's
+    /// file, as mysqlbinlog has it.
     pub(super) offset: u64,
     /// Where the payload is that it comes from.
     pub(super) payload_offset: Option<u64>,
@@ -169,7 +169,7 @@ impl<'a> Walk<'a> {
         let format: &FormatDescription = log.format;
         let bytes = log.verify()?;
         check_type(format, &log.header, self.v1_rows)?;
-        let event = Event::decode(format, bytes)?;
+        let event = decode(format, bytes)?;
         let found = Found {
             offset: log.offset,
             payload_offset: None,
@@ -217,9 +217,9 @@ impl<'a> Walk<'a> {
             rest = behind;
             check_type(format, &header, self.v1_rows).map_err(in_payload)?;
             check_nested(header.event_type).map_err(in_payload)?;
-            let event = Event::decode(format, bytes).map_err(in_payload)?;
+            let event = decode(format, bytes).map_err(in_payload)?;
             let found = Found {
-                offset: log.offset + u64::from(log.header.length),
+                offset: u64::from(log.header.end_log_pos),
                 payload_offset: Some(log.offset),
                 header,
                 checksum: None,
@@ -413,6 +413,31 @@ fn check_type(format: &FormatDescription, header: &EventHeader, v1_rows: bool) -
         return Err(Error::new(
             ErrorKind::Unsupported,
             "Query event without status variables, as servers before 5.0 wrote it",
+        ));
+    }
+    Ok(())
+}
+
+/// The event, with the parts checked that are read on demand otherwise.
+fn decode<'a>(format: &FormatDescription, bytes: &'a [u8]) -> Result<Event<'a>> {
+    let event = Event::decode(format, bytes)?;
+    match &event {
+        Event::Rows(rows) => drop(rows.extra_info()?),
+        Event::Query(query) => check_query(query)?,
+        Event::ExecuteLoadQuery(load) => check_query(&load.query)?,
+        _ => {}
+    }
+    Ok(event)
+}
+
+fn check_query(query: &QueryEvent<'_>) -> Result<()> {
+    for variable in query.status() {
+        variable?;
+    }
+    if query.statement.is_empty() {
+        return Err(Error::new(
+            ErrorKind::Malformed,
+            "Query event without a statement",
         ));
     }
     Ok(())

@@ -1,0 +1,53 @@
+//! `rejoin inspect` against mysqlbinlog 9.7: the same events, the same values, the same verdict.
+//!
+//! ```text
+//! oracle   mysqlbinlog and rejoin, run over one file, and what each says about it
+//! lists    events of the logs in `tests/data/binlog`, of a fresh server, and of one that was killed
+//! values   the rows of those logs, value by value
+//! damage   every event of a log cut and changed
+//! old      logs in the manner of servers from 5.0 on
+//! ```
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod damage;
+mod lists;
+mod old;
+mod oracle;
+mod values;
+
+use std::path::PathBuf;
+
+fn main() {
+    let scenarios = [
+        lists::SCENARIOS,
+        values::SCENARIOS,
+        damage::SCENARIOS,
+        old::SCENARIOS,
+    ]
+    .concat();
+    support::run(&scenarios, || {});
+}
+
+/// The logs of `tests/data/binlog`, by variant.
+fn data() -> Vec<PathBuf> {
+    let mut logs = Vec::new();
+    for variant in ["crc32-minimal", "none-full", "compressed-full"] {
+        for number in 1..=2 {
+            logs.push(
+                PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+                    .join("tests/data/binlog")
+                    .join(variant)
+                    .join(format!("binlog.{number:06}")),
+            );
+        }
+    }
+    logs
+}
