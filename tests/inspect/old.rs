@@ -166,8 +166,8 @@ fn every_event(version: &str, types: usize, checksum: Option<u8>, in_use: bool) 
     log.event(14, 0, b"\x01\0\0\0a\0\0\x21\0\0\0\x03\0\0\0xyz");
     log.event(14, 0, b"\x01\0\0\0n\x01");
     log.event(2, 0, &query(b"insert into t values (1)"));
-    log.event(17, 0, b"\x03\0\0\01\n2\n");
-    log.event(9, 0, b"\x03\0\0\03\n");
+    log.event(17, 0, b"\x03\0\0\x001\n2\n");
+    log.event(9, 0, b"\x03\0\0\x003\n");
     let load = query(b"LOAD DATA INFILE 'x' INTO TABLE t");
     let place = [3, 0, 0, 0, 10, 0, 0, 0, 20, 0, 0, 0, 0];
     log.event(18, 0, &[&load[..13], &place, &load[13..]].concat());
