@@ -21,6 +21,7 @@ const STATEMENTS: &str = include_str!("statements.sql");
 
 /// All columns and all indexes.
 const QUESTIONS: &str = "
+SET NAMES utf8mb4;
 SELECT 'columns';
 SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, IF(COLUMN_TYPE = 'tinyint(1)', 'tinyint', COLUMN_TYPE),
     COALESCE(COLLATION_NAME, '-'), IS_NULLABLE, IF(COLUMN_DEFAULT IS NULL, 'no', 'default'),
