@@ -33,6 +33,8 @@ pub(super) enum Command {
     Status(Status),
     /// Serve binary logs as a donor to any joiner, MySQL servers included
     Donate(Donate),
+    /// Show the events of binary logs and relay logs
+    Inspect(Inspect),
 }
 
 #[derive(Debug, Args)]
@@ -147,4 +149,37 @@ pub(super) struct Status {
     /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Inspect {
+    /// Print one JSON object an event, and one with totals at the end
+    #[arg(long)]
+    pub(super) json: bool,
+    /// With --json, the values of all rows too (text always has them)
+    #[arg(long)]
+    pub(super) rows: bool,
+    /// Only transactions of this GTID set
+    #[arg(long, value_name = "SET")]
+    pub(super) include_gtids: Option<String>,
+    /// Not the transactions of this GTID set
+    #[arg(long, value_name = "SET")]
+    pub(super) exclude_gtids: Option<String>,
+    /// From the first transaction of this time on: 'YYYY-MM-DD hh:mm:ss' in UTC
+    #[arg(long, value_name = "TIME")]
+    pub(super) start_datetime: Option<String>,
+    /// Up to the first transaction of this time, without it
+    #[arg(long, value_name = "TIME")]
+    pub(super) stop_datetime: Option<String>,
+    /// Only transactions that touch this table, and of their rows only this table's; can be given
+    /// several times
+    #[arg(long, value_name = "DB.TABLE")]
+    pub(super) table: Vec<String>,
+    /// Read the row events of servers before 5.6 as well, which is an error otherwise, as in
+    /// mysqlbinlog
+    #[arg(long)]
+    pub(super) v1_rows: bool,
+    /// Binary logs or relay logs; - for standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub(super) files: Vec<PathBuf>,
 }

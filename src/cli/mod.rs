@@ -9,6 +9,7 @@ mod donate;
 mod dump;
 mod exit;
 mod group;
+mod inspect;
 mod json;
 mod plan;
 mod process;
@@ -39,6 +40,7 @@ pub fn run() -> ExitCode {
         Command::Dump(options) => dump::run(&options),
         Command::Status(options) => status::run(&options),
         Command::Donate(options) => donate::run(&options),
+        Command::Inspect(options) => inspect::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

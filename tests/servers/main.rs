@@ -19,6 +19,7 @@ mod bed;
 mod channel;
 mod connection;
 mod demo;
+mod donor;
 mod failures;
 mod hold;
 mod member;
@@ -40,6 +41,7 @@ fn main() {
         failures::SCENARIOS,
         bed::SCENARIOS,
         channel::SCENARIOS,
+        donor::SCENARIOS,
         member::SCENARIOS,
         plan::SCENARIOS,
         recover::SCENARIOS,

@@ -1,5 +1,6 @@
 //! Walks through the files and decides what is sent.
 
+use std::any::Any;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -78,6 +79,7 @@ impl Dump<'_> {
             limit: 0,
             is_closed: false,
             end: None,
+            held: None,
             dump: self,
             outlet,
             command,
@@ -123,6 +125,8 @@ struct Sender<'a> {
     /// Nothing will be appended to the current file.
     is_closed: bool,
     end: Option<LogEnd>,
+    /// Keeps the current file, and what comes behind it, from being purged.
+    held: Option<Box<dyn Any + Send>>,
 }
 
 impl Sender<'_> {
@@ -195,6 +199,7 @@ impl Sender<'_> {
         );
         self.place.file.clone_from(&file.name);
         self.place.event_end = position;
+        self.held = self.dump.source.hold(file);
         self.limit = 0;
         self.is_closed = false;
         self.is_skipping = false;

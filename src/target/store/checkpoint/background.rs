@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -22,6 +22,8 @@ pub(crate) struct Checkpointer {
     requests: Option<Sender<Request>>,
     /// Set before the end, so that a checkpoint that is being written is given up.
     stopping: Arc<AtomicBool>,
+    /// The segment from which on the log is needed to open from either of the kept checkpoints.
+    needed: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -36,7 +38,10 @@ impl Checkpointer {
     ) -> Result<Self> {
         let (sender, receiver) = bounded(1);
         let stopping = Arc::new(AtomicBool::new(false));
+        let needed = Arc::new(AtomicU64::new(0));
         let worker = Worker {
+            needed: Arc::clone(&needed),
+            newest_segment: 0,
             disk,
             directory: directory.to_owned(),
             log_name: log_name.to_owned(),
@@ -54,8 +59,15 @@ impl Checkpointer {
         Ok(Self {
             requests: Some(sender),
             stopping,
+            needed,
             thread: Some(thread),
         })
+    }
+
+    /// The number of the first log segment that is needed to open from either of the kept
+    /// checkpoints; 0 as long as this process has not written two.
+    pub(crate) fn needed_segment(&self) -> u64 {
+        self.needed.load(Ordering::Relaxed)
     }
 
     /// Asks for a checkpoint; `false` if one is being asked for already.
@@ -99,6 +111,9 @@ struct Worker {
     stopping: Arc<AtomicBool>,
     /// Commit number of the last one that was written.
     newest: Option<u64>,
+    /// Where the log goes on behind it.
+    newest_segment: u64,
+    needed: Arc<AtomicU64>,
 }
 
 impl Worker {
@@ -126,6 +141,9 @@ impl Worker {
         let stop = || self.stopping.load(Ordering::Relaxed);
         write::write(&self.disk, &self.directory, &self.log_name, &state, &stop)?;
         self.newest = Some(state.commit_number);
+        // The one before it stays, in case this one turns out to be damaged.
+        let older = std::mem::replace(&mut self.newest_segment, state.position.segment);
+        self.needed.store(older, Ordering::Relaxed);
         log::debug!("checkpoint at commit number {}", state.commit_number);
         Ok(())
     }
