@@ -323,6 +323,14 @@ fn rows_by_keys_of_many_types() {
             "ELT(1+FLOOR(RAND(1)*5),'a','A ','b','\\t','a\\t'), HEX(RAND(2)*1e9)",
         ),
         (
+            "a CHAR(4), b CHAR(3) COLLATE utf8mb4_0900_bin",
+            "ELT(1+FLOOR(RAND(1)*7),'a','a\\t','a b','ab',_utf8mb4 x'6101','A ',_utf8mb4 x'617f'), ELT(1+FLOOR(RAND(2)*5),'x','x\\t','x!','x  ','X')",
+        ),
+        (
+            "a BINARY(3), b VARBINARY(3)",
+            "ELT(1+FLOOR(RAND(1)*6),'a',x'6100',x'610001',x'61ff','',x'00'), ELT(1+FLOOR(RAND(2)*6),'a',x'6100',x'610001',x'61ff','',x'00')",
+        ),
+        (
             "a VARCHAR(9) COLLATE utf8mb4_general_ci, b VARCHAR(9)",
             "ELT(1+FLOOR(RAND(1)*6),'a','A  ','b','a\\t','a  b','a b'), HEX(RAND(2)*1e9)",
         ),

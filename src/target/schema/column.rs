@@ -508,8 +508,16 @@ fn current_timestamp(cursor: &mut Cursor<'_>) -> bool {
 pub(crate) fn default_value(cursor: &mut Cursor<'_>) -> Parse<ColumnDefault> {
     if let Some(mut inside) = cursor.group() {
         let expression = inside.rest();
-        // An expression that is no more than a constant is one.
-        if let Ok(value) = default_value(&mut inside)
+        // An expression that is no more than a constant is one. Nobody encloses one deeper than this.
+        for _ in 0..8 {
+            let mut next = inside;
+            match next.group() {
+                Some(group) if next.at_end() => inside = group,
+                _ => break,
+            }
+        }
+        if !inside.is_symbol(b'(')
+            && let Ok(value) = default_value(&mut inside)
             && inside.at_end()
         {
             return Ok(value);

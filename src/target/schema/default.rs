@@ -66,10 +66,12 @@ impl ColumnDefinition {
             _ => None,
         };
         match (&self.data_type, number) {
-            (DataType::Enum(members), Some(number)) if number as usize <= members.len() => {
+            (DataType::Enum(members), Some(number))
+                if usize::try_from(number).is_ok_and(|number| number <= members.len()) =>
+            {
                 Ok(number.to_le_bytes()[..enum_width(members)].to_vec())
             }
-            (DataType::Set(_), Some(number)) => {
+            (DataType::Set(_), Some(number)) if u64::try_from(number).is_ok() => {
                 Ok(number.to_le_bytes()[..self.set_width()].to_vec())
             }
             (DataType::Date | DataType::DateTime(_) | DataType::Timestamp(_), Some(number)) => {
@@ -78,7 +80,7 @@ impl ColumnDefinition {
                     None => no_fit(),
                 }
             }
-            (DataType::Time(_), Some(number)) => {
+            (DataType::Time(_), Some(number)) if number.abs() <= 8_385_959 => {
                 let hms = number.abs();
                 let seconds = hms / 10_000 * 3600 + hms / 100 % 100 * 60 + hms % 100;
                 let value = Time((seconds * number.signum() * 1_000_000) as i64);

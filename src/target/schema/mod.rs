@@ -26,6 +26,8 @@ mod encoding;
 mod evolve;
 mod statement;
 mod temporal;
+#[cfg(test)]
+mod tests;
 mod text;
 mod token;
 mod transform;

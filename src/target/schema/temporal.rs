@@ -352,7 +352,9 @@ pub(crate) fn zone_offset(zone: &[u8]) -> Option<i64> {
     let (hours, minutes) = rest.split_once(':')?;
     let hours: i64 = hours.parse().ok()?;
     let minutes: i64 = minutes.parse().ok()?;
-    Some(sign * (hours * 3600 + minutes * 60))
+    // The server knows zones from -13:59 to +14:00.
+    let known = (0..=14).contains(&hours) && (0..60).contains(&minutes);
+    known.then_some(sign * (hours * 3600 + minutes * 60))
 }
 
 /// Whether this machine's local time is UTC: by TZ, else by the rule at the end of /etc/localtime.
