@@ -1,4 +1,7 @@
 //! What the fuzz targets do with their input: each function holds a property against any bytes.
+//!
+//! The tests at the end run the same functions over real events with random damage, as many rounds as
+//! `REJOIN_FUZZ_ROUNDS` says: a fuzzer without feedback that needs no other build.
 
 use super::rows::{full_image, some_columns};
 use super::*;
@@ -202,5 +205,182 @@ pub fn payload(data: &[u8]) {
     if result.is_ok() && payload.compression == PayloadCompression::Zstd {
         let plain = zstd::decode_all(payload.payload);
         assert_eq!(plain.ok().as_deref(), Some(out.as_slice()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Xorshift: the same damage in every run.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 % bound.max(1) as u64) as usize
+        }
+
+        /// A few bytes changed, removed, repeated or made extreme.
+        fn damage(&mut self, seed: &[u8]) -> Vec<u8> {
+            let mut bytes = seed.to_vec();
+            for _ in 0..=self.below(4) {
+                if bytes.is_empty() {
+                    break;
+                }
+                let at = self.below(bytes.len());
+                match self.below(6) {
+                    0 => bytes[at] = self.below(256) as u8,
+                    1 => bytes[at] ^= 1 << self.below(8),
+                    2 => bytes[at] = [0, 1, 0x7f, 0x80, 0xfb, 0xfc, 0xfe, 0xff][self.below(8)],
+                    3 => bytes.truncate(at),
+                    4 => drop(bytes.drain(at..(at + 1 + self.below(8)).min(bytes.len()))),
+                    _ => {
+                        let end = (at + 1 + self.below(16)).min(bytes.len());
+                        let again = bytes[at..end].to_vec();
+                        bytes.splice(at..at, again);
+                    }
+                }
+            }
+            bytes
+        }
+    }
+
+    fn rounds() -> usize {
+        let rounds = std::env::var("REJOIN_FUZZ_ROUNDS").ok();
+        rounds.and_then(|rounds| rounds.parse().ok()).unwrap_or(300)
+    }
+
+    fn logs() -> Vec<Vec<u8>> {
+        let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/binlog");
+        ["crc32-minimal", "none-full", "compressed-full"]
+            .iter()
+            .flat_map(|variant| [1, 2].map(|number| format!("{data}/{variant}/binlog.{number:06}")))
+            .map(|path| std::fs::read(path).unwrap())
+            .collect()
+    }
+
+    /// Inputs of one target, from the events of the real logs.
+    fn seeds(of: impl Fn(&LogEvent<'_>, &[u8], &mut Vec<u8>) -> Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let mut seeds = Vec::new();
+        for log in logs() {
+            let mut state = Vec::new();
+            let mut reader = LogBytes::new(&log, &Limits::default()).unwrap();
+            while let Some(event) = reader.next_event().unwrap() {
+                let body = event.verify().unwrap();
+                if body.len() < 5000 {
+                    seeds.extend(of(&event, body, &mut state));
+                }
+            }
+        }
+        assert!(!seeds.is_empty());
+        seeds
+    }
+
+    fn run(seed: u64, seeds: &[Vec<u8>], target: fn(&[u8])) {
+        let mut random = Random(seed);
+        for seed in seeds {
+            target(seed);
+        }
+        for _ in 0..rounds() {
+            let seed = &seeds[random.below(seeds.len())];
+            target(&random.damage(seed));
+        }
+    }
+
+    #[test]
+    fn events_with_damage() {
+        run(1, &seeds(|_, body, _| vec![body.to_vec()]), event);
+    }
+
+    #[test]
+    fn rows_with_damage() {
+        let pairs = seeds(|event, body, map| {
+            if event.header.event_type == EventType::TABLE_MAP {
+                *map = body[EventHeader::SIZE..].to_vec();
+                return Vec::new();
+            }
+            match u8::try_from(map.len()) {
+                Ok(length) if event.header.event_type.is_rows() => {
+                    vec![[&[length][..], map, body].concat()]
+                }
+                _ => Vec::new(),
+            }
+        });
+        run(2, &pairs, rows);
+    }
+
+    /// JSON documents of the logs, and differences behind a document that they change.
+    fn documents(want_differences: bool) -> Vec<Vec<u8>> {
+        seeds(|event, body, map| {
+            if event.header.event_type == EventType::TABLE_MAP {
+                *map = body.to_vec();
+            }
+            let (mut documents, mut before) = (Vec::new(), Vec::new());
+            if !event.header.event_type.is_rows() {
+                return documents;
+            }
+            let columns = TableMap::decode(event.format, map)
+                .unwrap()
+                .columns()
+                .unwrap();
+            let row_event = RowsEvent::decode(event.format, body).unwrap();
+            let mut images = row_event.rows(&columns).unwrap();
+            let mut cells = Vec::new();
+            while let Some(image) = images.next_image(&mut cells).unwrap() {
+                for (column, cell) in columns.iter().zip(&cells) {
+                    let Some(bytes) = cell.bytes(image.bytes) else {
+                        continue;
+                    };
+                    if column.kind != ColumnKind::Json {
+                        continue;
+                    }
+                    let content = column.content(bytes).unwrap().to_vec();
+                    match cell {
+                        Cell::Partial { .. } if want_differences => {
+                            let length = (before.len() as u16).to_le_bytes();
+                            documents.push([&length[..], &before, &content].concat());
+                        }
+                        Cell::Value { .. } if !want_differences => documents.push(content),
+                        _ => before = content,
+                    }
+                }
+            }
+            documents
+        })
+    }
+
+    #[test]
+    fn documents_with_damage() {
+        run(3, &documents(false), json);
+    }
+
+    #[test]
+    fn differences_with_damage() {
+        run(4, &documents(true), json_diff);
+    }
+
+    #[test]
+    fn payloads_with_damage() {
+        let payloads = seeds(|event, body, _| {
+            if event.header.event_type == EventType::TRANSACTION_PAYLOAD {
+                vec![body[EventHeader::SIZE..].to_vec()]
+            } else {
+                Vec::new()
+            }
+        });
+        run(5, &payloads, payload);
+    }
+
+    #[test]
+    fn streams_with_damage() {
+        // Without checksums, so that damage reaches what is behind them; the fronts of the logs.
+        let fronts: Vec<Vec<u8>> = logs()
+            .iter()
+            .map(|log| log[..log.len().min(9000)].to_vec())
+            .collect();
+        run(6, &fronts, stream);
     }
 }

@@ -18,7 +18,7 @@ mod event;
 mod event_type;
 mod file;
 mod format;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod group;
 mod gtid_event;

@@ -25,20 +25,22 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// Recover a store from a group; exits when it is ONLINE
     Recover(Recover),
+    /// Show what recover would do and why, member by member; changes nothing
+    Plan(Plan),
     /// Print a store's rows in primary key order, as `mysql -BN` prints them
     Dump(Dump),
     /// Show what a store holds
     Status(Status),
     /// Serve binary logs as a donor to any joiner, MySQL servers included
     Donate(Donate),
+    /// Show the events of binary logs and relay logs
+    Inspect(Inspect),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Recover {
-    /// The group: mysql://user:password@host:port[,host:port...]/?ssl-mode=...
-    /// (without a password in it, REJOIN_PASSWORD of the environment is used)
-    #[arg(long, value_name = "URL")]
-    pub(super) group: String,
+    #[command(flatten)]
+    pub(super) group: Group,
     /// The directory of the store; it is created where it does not exist
     #[arg(long, value_name = "DIR")]
     pub(super) store: PathBuf,
@@ -48,10 +50,6 @@ pub(super) struct Recover {
     /// Print one JSON object a line on stdout
     #[arg(long)]
     pub(super) json: bool,
-    /// The user of the recovery channel, where it is not the URL's; its password is
-    /// REJOIN_DONOR_PASSWORD of the environment
-    #[arg(long, value_name = "NAME")]
-    pub(super) donor_user: Option<String>,
     /// Attempts over all donors together (0 to 31536000)
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(super) recovery_retry_count: u32,
@@ -63,6 +61,33 @@ pub(super) struct Recover {
     pub(super) clone_threshold: u64,
     #[command(flatten)]
     pub(super) verbosity: Verbosity,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Group {
+    /// The group: mysql://user:password@host:port[,host:port...]/?ssl-mode=...
+    /// (without a password in it, REJOIN_PASSWORD of the environment is used)
+    #[arg(long = "group", value_name = "URL")]
+    pub(super) url: String,
+    /// The user of the recovery channel, where it is not the URL's; its password is
+    /// REJOIN_DONOR_PASSWORD of the environment
+    #[arg(long, value_name = "NAME")]
+    pub(super) donor_user: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Plan {
+    #[command(flatten)]
+    pub(super) group: Group,
+    /// The directory of the store; one that does not exist counts as empty
+    #[arg(long, value_name = "DIR")]
+    pub(super) store: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+    /// From this number of missing transactions on, prefer a clone
+    #[arg(long, value_name = "N", default_value_t = i64::MAX as u64)]
+    pub(super) clone_threshold: u64,
 }
 
 #[derive(Debug, Args)]
@@ -124,4 +149,37 @@ pub(super) struct Status {
     /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Inspect {
+    /// Print one JSON object an event, and one with totals at the end
+    #[arg(long)]
+    pub(super) json: bool,
+    /// With --json, the values of all rows too (text always has them)
+    #[arg(long)]
+    pub(super) rows: bool,
+    /// Only transactions of this GTID set
+    #[arg(long, value_name = "SET")]
+    pub(super) include_gtids: Option<String>,
+    /// Not the transactions of this GTID set
+    #[arg(long, value_name = "SET")]
+    pub(super) exclude_gtids: Option<String>,
+    /// From the first transaction of this time on: 'YYYY-MM-DD hh:mm:ss' in UTC
+    #[arg(long, value_name = "TIME")]
+    pub(super) start_datetime: Option<String>,
+    /// Up to the first transaction of this time, without it
+    #[arg(long, value_name = "TIME")]
+    pub(super) stop_datetime: Option<String>,
+    /// Only transactions that touch this table, and of their rows only this table's; can be given
+    /// several times
+    #[arg(long, value_name = "DB.TABLE")]
+    pub(super) table: Vec<String>,
+    /// Read the row events of servers before 5.6 as well, which is an error otherwise, as in
+    /// mysqlbinlog
+    #[arg(long)]
+    pub(super) v1_rows: bool,
+    /// Binary logs or relay logs; - for standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub(super) files: Vec<PathBuf>,
 }

@@ -8,7 +8,10 @@ mod arguments;
 mod donate;
 mod dump;
 mod exit;
+mod group;
+mod inspect;
 mod json;
+mod plan;
 mod process;
 mod progress;
 mod recover;
@@ -33,9 +36,11 @@ pub fn run() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Recover(options) => recover::run(&options),
+        Command::Plan(options) => plan::run(&options),
         Command::Dump(options) => dump::run(&options),
         Command::Status(options) => status::run(&options),
         Command::Donate(options) => donate::run(&options),
+        Command::Inspect(options) => inspect::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,12 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::arguments::Recover;
-use super::json;
 use super::process;
 use super::progress::Progress;
+use super::{group, json};
 use crate::engine::{Event, Events, Member};
-use crate::group::MySqlGroup;
-use crate::net::Url;
 use crate::recovery::{Phase, Settings};
 use crate::target::store::Store;
 use crate::{Error, ErrorKind, Result};
@@ -36,7 +34,7 @@ pub(super) fn run(options: &Recover) -> Result<()> {
 
 fn recover(options: &Recover, progress: &Progress) -> Result<()> {
     let stop = process::watch_signals()?;
-    let group = group(options)?;
+    let group = group::connect(&options.group)?;
     let store = Store::open(&options.store)?;
     let settings = Settings {
         recovery_retry_count: options.recovery_retry_count,
@@ -72,26 +70,6 @@ fn recover(options: &Recover, progress: &Progress) -> Result<()> {
         "interrupted before the member was ONLINE",
     )
     .remedy("run the same command again: it goes on where it stopped"))
-}
-
-fn group(options: &Recover) -> Result<MySqlGroup> {
-    let mut url: Url = options.group.parse()?;
-    if let (true, Ok(password)) = (
-        url.options.password.is_empty(),
-        std::env::var("REJOIN_PASSWORD"),
-    ) {
-        url.options.password = password.into();
-    }
-    let group = MySqlGroup::with_options(url.endpoints, url.options)?;
-    let Some(user) = &options.donor_user else {
-        return Ok(group);
-    };
-    let password = std::env::var("REJOIN_DONOR_PASSWORD").unwrap_or_default();
-    Ok(group.donor_login(|mut login| {
-        login.user.clone_from(user);
-        login.password = password.into();
-        login
-    }))
 }
 
 /// Shows what happens until the member is ONLINE (and beyond, with `--follow`), has ended, or a

@@ -3,7 +3,7 @@
 //! ```text
 //! listener ("rejoin-donor") -> one thread a client ("rejoin-donor-N"):
 //!     login -> statements of a replica -> dump: files -> events -> packets -> socket
-//! BinlogDirectory or another LogSource ---------^         ^--- Throttle, shared by all
+//! BinlogDirectory or MemberLog ---------^                  ^--- Throttle, shared by all
 //! ```
 //!
 //! A client may be another `rejoin`, a MySQL server (`CHANGE REPLICATION SOURCE TO ...
@@ -32,6 +32,9 @@ mod variables;
 
 pub use options::DonorOptions;
 pub use server::{Donor, DonorStatus, DumpStatus};
-pub use source::{BinlogDirectory, LogEnd, LogFile, LogSource, SourceIdentity};
+pub use source::{BinlogDirectory, LogEnd, LogFile, LogSource, MemberLog, SourceIdentity};
 
 pub use crate::wire::server::login::Account;
+
+#[cfg(test)]
+mod tests;

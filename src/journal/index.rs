@@ -84,6 +84,10 @@ impl Index {
         &self.directory
     }
 
+    pub(crate) fn base_name(&self) -> &str {
+        &self.base_name
+    }
+
     fn path(&self) -> PathBuf {
         self.directory.join(format!("{}.index", self.base_name))
     }

@@ -9,7 +9,7 @@ use super::compose::{CHECKSUM, Clock, Composer, FORMAT_FLAGS_OFFSET};
 use super::disk::{Disk, io_error};
 use super::index::Index;
 use super::recover::{Recovered, recover};
-use super::{JournalOptions, Position};
+use super::{JournalOptions, LogTail, Position};
 use crate::binlog::{EventHeader, EventType, FormatDescription};
 use crate::gtid::{Gtid, GtidSet};
 use crate::transaction::{Batch, Transaction};
@@ -39,6 +39,8 @@ pub struct Journal {
     pending: Composer,
     pending_gtids: Vec<Gtid>,
     clock: Clock,
+    /// Tells readers of the files how far they may read.
+    tail: LogTail,
     /// A write or sync failed: what the disk holds is not known.
     failed: bool,
 }
@@ -95,13 +97,7 @@ impl Journal {
             &executed,
         )?;
         self.index.store(&self.disk, vec![next])?;
-        for number in old {
-            let path = self.index.file_path(number);
-            // The index no longer names it: one that stays takes space, no more.
-            if let Err(error) = self.disk.remove(&path) {
-                log::warn!("cannot remove {}: {error}", path.display());
-            }
-        }
+        self.remove(&old);
         self.executed = executed;
         self.enter(made);
         self.failed = false;
@@ -162,6 +158,7 @@ impl Journal {
         let mut pending = Composer::default();
         pending.restart(end.offset);
         Self {
+            tail: LogTail::new(&index, end),
             options,
             disk,
             index,
@@ -254,6 +251,7 @@ impl Journal {
         }
         self.pending.restart(self.end.offset);
         self.pending.shrink_to(KEPT_CAPACITY);
+        self.tail.publish(self.end);
         Ok(self.end)
     }
 
@@ -308,6 +306,71 @@ impl Journal {
         self.pending.restart(end.offset);
         self.pending_gtids.clear();
         self.clock = Clock::at(0);
+        self.tail.publish(end);
+    }
+
+    /// A handle for those who read the files while they are written.
+    pub fn tail(&self) -> LogTail {
+        self.tail.clone()
+    }
+
+    /// Removes the oldest segments of which the options say that they need not be kept: never one
+    /// from number `needed` on, nor one that a reader [holds](LogTail::hold), nor the last. Gives how
+    /// many.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TargetIo`] where the index cannot be written: nothing is removed then.
+    pub fn purge(&mut self, needed: u64) -> Result<usize> {
+        let needed = needed
+            .min(self.tail.oldest_held().unwrap_or(u64::MAX))
+            .min(self.end.segment);
+        let segments = self.index.segments().to_vec();
+        let may_go = segments.iter().filter(|number| **number < needed).count();
+        let count = self.count_expired(&segments)?.min(may_go);
+        let Some((gone, kept)) = segments.split_at_checked(count).filter(|_| count > 0) else {
+            return Ok(0);
+        };
+        self.index.store(&self.disk, kept.to_vec())?;
+        self.remove(gone);
+        Ok(count)
+    }
+
+    /// How many of the oldest segments are too old, or too much.
+    fn count_expired(&self, segments: &[u64]) -> Result<usize> {
+        let mut files = Vec::with_capacity(segments.len());
+        for number in segments {
+            let path = self.index.file_path(*number);
+            let metadata = std::fs::metadata(&path)
+                .map_err(|error| io_error("look at the log", &path, error))?;
+            // A clock that was set back makes a file young.
+            let age = metadata
+                .modified()
+                .ok()
+                .and_then(|time| time.elapsed().ok());
+            files.push((metadata.len(), age.unwrap_or_default()));
+        }
+        let mut bytes: u64 = files.iter().map(|(size, _)| size).sum();
+        let mut count = 0;
+        for (size, age) in files {
+            let is_old = self.options.expire_after.is_some_and(|limit| age > limit);
+            let is_too_much = self.options.keep_bytes.is_some_and(|limit| bytes > limit);
+            if !is_old && !is_too_much {
+                break;
+            }
+            bytes -= size;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Removes files that the index no longer names: one that stays takes space, no more.
+    fn remove(&self, segments: &[u64]) {
+        for number in segments {
+            let path = self.index.file_path(*number);
+            if let Err(error) = self.disk.remove(&path) {
+                log::warn!("cannot remove {}: {error}", path.display());
+            }
+        }
     }
 
     fn mark_in_use(&self, in_use: bool) -> Result<()> {

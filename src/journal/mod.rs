@@ -39,8 +39,12 @@ pub(crate) mod index;
 mod log;
 pub(crate) mod recover;
 pub(crate) mod segment;
+mod tail;
 
 pub use log::Journal;
+pub use tail::{LogTail, SegmentHold};
+
+use std::time::Duration;
 
 /// Where a transaction ends in a log, or the next one begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +68,12 @@ pub struct JournalOptions {
     pub segment_bytes: u64,
     /// The `server_id` in events that are our own. Default 0.
     pub server_id: u32,
+    /// A segment that was closed so long ago may be purged (`binlog_expire_logs_seconds`); `None`
+    /// keeps all. Default 30 days.
+    pub expire_after: Option<Duration>,
+    /// The oldest segments may be purged when all together have more bytes than this; `None` for no
+    /// bound. Default `None`.
+    pub keep_bytes: Option<u64>,
     /// Whether a commit waits for the disk (`sync_binlog=1`). Default true; with false, a crash of the
     /// machine (not of the process) may lose the last transactions, never tear them.
     pub sync: bool,
@@ -75,6 +85,8 @@ impl Default for JournalOptions {
             base_name: "binlog".to_owned(),
             segment_bytes: 1 << 30,
             server_id: 0,
+            expire_after: Some(Duration::from_secs(30 * 24 * 3600)),
+            keep_bytes: None,
             sync: true,
         }
     }

@@ -136,7 +136,15 @@ impl Reading<'_> {
                 && let Some(position) = from.take()
             {
                 if position.offset < scan.end.offset || position.offset > reader.length() {
-                    break Some("it ends before the position that was asked for");
+                    return Err(Error::new(
+                        ErrorKind::TargetCorrupt,
+                        format!(
+                            "a segment of the log ends at {} and was known to reach {}",
+                            reader.length(),
+                            position.offset
+                        ),
+                    )
+                    .remedy("remove the store and recover the member anew"));
                 }
                 reader.seek(position.offset)?;
                 scan.end = position;

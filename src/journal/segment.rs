@@ -91,8 +91,7 @@ impl SegmentReader {
             return Ok(Next::End);
         }
         if left < EventHeader::SIZE as u64 || !self.fill(EventHeader::SIZE)? {
-            let zeros = self.fill(left as usize)? && self.waiting().iter().all(|byte| *byte == 0);
-            return Ok(if zeros {
+            return Ok(if self.is_zero_to_the_end()? {
                 Next::End
             } else {
                 Next::Torn("the file ends within an event header")
@@ -100,7 +99,11 @@ impl SegmentReader {
         }
         let head = self.waiting().first_chunk::<{ EventHeader::SIZE }>();
         if head == Some(&[0; EventHeader::SIZE]) {
-            return Ok(Next::End);
+            return Ok(if self.is_zero_to_the_end()? {
+                Next::End
+            } else {
+                Next::Torn("zeros stand before other bytes")
+            });
         }
         let Ok(header) = EventHeader::decode(self.waiting()) else {
             return Ok(Next::Torn("an event header has no valid length"));
@@ -120,6 +123,24 @@ impl SegmentReader {
         Ok(Next::Event(
             self.buffer.get(from..from + length).unwrap_or_default(),
         ))
+    }
+
+    /// Whether nothing but zeros is left; they are read then.
+    fn is_zero_to_the_end(&mut self) -> Result<bool> {
+        let start = self.offset;
+        loop {
+            let waiting = self.waiting();
+            if !waiting.iter().all(|byte| *byte == 0) {
+                self.seek(start)?;
+                return Ok(false);
+            }
+            let length = waiting.len();
+            self.skip(length);
+            if !self.fill(1)? {
+                self.seek(start)?;
+                return Ok(true);
+            }
+        }
     }
 
     fn waiting(&self) -> &[u8] {

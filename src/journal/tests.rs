@@ -321,3 +321,65 @@ fn a_reset_log_holds_nothing_but_what_came_before() {
     let files = fs::read_dir(directory.path()).unwrap().count();
     assert_eq!(files, 2, "one segment and the index");
 }
+
+#[test]
+fn purging_keeps_what_somebody_needs() {
+    let mut source = Source::new();
+    let directory = memory_directory();
+    let options = JournalOptions {
+        keep_bytes: Some(4000),
+        ..sizes()
+    };
+    let (mut journal, _) = open(directory.path(), &options).unwrap();
+    for group in groups(&mut source, 30) {
+        append(&mut journal, &group).unwrap();
+    }
+    let tail = journal.tail();
+    let all = tail.segments().unwrap();
+    assert!(all.len() > 6, "{all:?}");
+    assert_eq!(tail.end(), journal.end());
+    // Nothing before what the caller needs, nor before what a reader holds.
+    assert_eq!(journal.purge(0).unwrap(), 0);
+    let hold = tail.hold(3);
+    assert_eq!(tail.oldest_held(), Some(3));
+    assert_eq!(journal.purge(u64::MAX).unwrap(), 2);
+    assert_eq!(tail.segments().unwrap(), all[2..]);
+    drop(hold);
+    assert!(journal.purge(u64::MAX).unwrap() > 0);
+    let kept = tail.segments().unwrap();
+    assert!(kept.len() >= 2 && kept.last() == all.last(), "{kept:?}");
+    for number in &all {
+        let exists = directory.path().join(tail.file_name(*number)).exists();
+        assert_eq!(exists, kept.contains(number));
+    }
+    // Old ones go whatever their size, but never the last.
+    drop(journal);
+    let options = JournalOptions {
+        expire_after: Some(std::time::Duration::ZERO),
+        ..sizes()
+    };
+    let (mut journal, contents) = open(directory.path(), &options).unwrap();
+    assert!(!contents.is_empty());
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    journal.purge(u64::MAX).unwrap();
+    assert_eq!(journal.tail().segments().unwrap(), all[all.len() - 1..]);
+    let executed = journal.gtid_executed().clone();
+    drop(journal);
+    let (journal, _) = open(directory.path(), &options).unwrap();
+    assert_eq!(*journal.gtid_executed(), executed);
+}
+
+#[test]
+fn who_waits_for_the_end_is_woken_by_a_commit() {
+    let mut source = Source::new();
+    let directory = memory_directory();
+    let (mut journal, _) = open(directory.path(), &sizes()).unwrap();
+    let tail = journal.tail();
+    let seen = tail.end();
+    let brief = std::time::Duration::from_millis(1);
+    assert_eq!(tail.wait(seen, brief), seen);
+    let waiting = std::thread::spawn(move || tail.wait(seen, std::time::Duration::from_secs(20)));
+    let group = groups(&mut source, 1).remove(0);
+    append(&mut journal, &group).unwrap();
+    assert_eq!(waiting.join().unwrap(), journal.end());
+}

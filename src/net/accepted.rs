@@ -92,15 +92,10 @@ impl Accepted {
     /// # Errors
     /// [`ErrorKind::Tls`], [`ErrorKind::TimedOut`], [`ErrorKind::Network`].
     pub fn start_tls(&mut self, tls: &ServerTls) -> Result<()> {
-        if self.reader.has_bytes() {
-            // Bytes before the handshake would be taken for bytes inside it.
-            return Err(Error::new(
-                ErrorKind::Tls,
-                "the client spoke before the TLS handshake",
-            ));
-        }
         let deadline = self.deadline;
-        let session = TlsSession::accept(tls, &mut self.socket, |socket| {
+        // Clients begin the handshake without waiting for anything: its first bytes may be here already.
+        let received = self.reader.take_bytes();
+        let session = TlsSession::accept(tls, &received, &mut self.socket, |socket| {
             keep_deadline(socket, deadline)
         });
         match session {

@@ -87,9 +87,11 @@ pub(super) const OWN_VERSION: ServerVersion = ServerVersion {
     patch: 4,
 };
 
-/// No newer donor, but within the long-term support series, of which 9.7 is the only one that counts.
+/// Whether a member of this version may be our donor: no newer one, but within the long-term support
+/// series, of which 9.7 is the only one that counts.
+///
 /// A version that could not be read is given the benefit of the doubt; the attempt will show.
-fn may_serve(donor: Option<ServerVersion>) -> bool {
+pub fn may_serve(donor: Option<ServerVersion>) -> bool {
     donor.is_none_or(|donor| donor <= OWN_VERSION || (donor.major, donor.minor) == (9, 7))
 }
 

@@ -43,6 +43,7 @@ mod testing;
 
 pub use attempt::{AttemptEnd, AttemptRecord};
 pub use channel::ChannelSettings;
+pub use donor_list::may_serve;
 pub use machine::Machine;
 pub use plan::{Method, Plan};
 pub use policy::{DonorPolicy, Selector};

@@ -208,10 +208,10 @@ impl Assembler {
         }
         let low = u64::from(header.end_log_pos);
         let mut position = self.position & !0xffff_ffff | low;
-        if position < self.position {
+        if position + (1 << 31) < self.position {
             position += 1 << 32;
         }
-        self.position = position;
+        self.position = self.position.max(position);
     }
 
     fn format_description(&mut self, sent: &[u8]) -> Result<Progress<'static>> {
@@ -560,7 +560,9 @@ fn part_of(format: &FormatDescription, header: &EventHeader, event: &[u8]) -> Re
     }
     match event_part(header.event_type) {
         Some(part) => Ok(Some(part)),
-        None if header.has(EventHeader::IGNORABLE) => Ok(None),
+        None if header.event_type == EventType::IGNORABLE || header.has(EventHeader::IGNORABLE) => {
+            Ok(None)
+        }
         None => Err(not_understood(header.event_type)),
     }
 }

@@ -53,7 +53,7 @@ pub(super) enum Part {
     Change,
     /// A view change: a transaction by itself in old logs, or part of an open one.
     ViewChange,
-    /// May stand anywhere in a transaction and changes nothing.
+    /// May stand anywhere in a transaction and changes nothing: the text of a statement.
     Remark,
 }
 
@@ -132,7 +132,7 @@ pub(super) fn event_part(event_type: EventType) -> Option<Part> {
         | EventType::APPEND_BLOCK
         | EventType::DELETE_FILE => Part::Change,
         EventType::EXECUTE_LOAD_QUERY => Part::Statement,
-        EventType::ROWS_QUERY | EventType::IGNORABLE => Part::Remark,
+        EventType::ROWS_QUERY => Part::Remark,
         EventType::VIEW_CHANGE => Part::ViewChange,
         _ => return None,
     })

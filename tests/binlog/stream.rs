@@ -87,6 +87,25 @@ fn a_heartbeat_of_the_second_version_has_a_position_beyond_4_gib() {
 }
 
 #[test]
+fn positions_are_followed_beyond_4_gib() {
+    let mut assembler = assembler(NoChecksum);
+    push_all(&mut assembler, &[fake_rotate("b.1", NoChecksum)]);
+    push_all(&mut assembler, &[format_event("9.7.4", NoChecksum)]);
+    let mut at = |end_log_pos: u32| {
+        let mut bytes = event(EventType::PREVIOUS_GTIDS, 0, &[0; 8], NoChecksum);
+        bytes[13..17].copy_from_slice(&end_log_pos.to_le_bytes());
+        assembler.push(&bytes).unwrap();
+        assembler.position().1
+    };
+    assert_eq!(at(0xf000_0000), 0xf000_0000);
+    // An event without a position, and one that goes back a little, change nothing.
+    assert_eq!(at(0), 0xf000_0000);
+    assert_eq!(at(0xefff_0000), 0xf000_0000);
+    assert_eq!(at(0x10), 0x1_0000_0010);
+    assert_eq!(at(0x20), 0x1_0000_0020);
+}
+
+#[test]
 fn a_heartbeat_for_another_file_is_refused() {
     let mut assembler = assembler(NoChecksum);
     push_all(&mut assembler, &[fake_rotate("b.1", NoChecksum)]);
@@ -180,6 +199,7 @@ fn unknown_events_that_may_be_passed_over_are() {
     let mut events = transaction(1, NoChecksum);
     events.insert(2, unknown.clone());
     events.insert(0, unknown);
+    events.insert(1, event(EventType::IGNORABLE, 0, b"", NoChecksum));
     push_all(&mut assembler, &events);
     assert_eq!(assembler.ready().first().unwrap().events().count(), 4);
 }

@@ -19,6 +19,24 @@ pub const SCENARIOS: &[Scenario] = &[(
 /// Statements in order, one a line; those that the server refuses fail the test.
 const STATEMENTS: &str = include_str!("statements.sql");
 
+/// All columns and all indexes.
+const QUESTIONS: &str = "
+SET NAMES utf8mb4;
+SELECT 'columns';
+SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, IF(COLUMN_TYPE = 'tinyint(1)', 'tinyint', COLUMN_TYPE),
+    COALESCE(COLLATION_NAME, '-'), IS_NULLABLE, IF(COLUMN_DEFAULT IS NULL, 'no', 'default'),
+    TRIM(REGEXP_REPLACE(EXTRA, '(on update CURRENT_TIMESTAMP([(][0-9][)])?|DEFAULT_GENERATED) ?', ''))
+FROM information_schema.COLUMNS JOIN information_schema.TABLES USING (TABLE_SCHEMA, TABLE_NAME)
+WHERE TABLE_TYPE = 'BASE TABLE'
+AND TABLE_SCHEMA NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema')
+ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION;
+SELECT 'indexes';
+SELECT TABLE_SCHEMA, TABLE_NAME, LOWER(INDEX_NAME), 1 - NON_UNIQUE, SEQ_IN_INDEX,
+    COALESCE(LOWER(COLUMN_NAME), '-'), COALESCE(SUB_PART, '-'), COALESCE(COLLATION, '-'), INDEX_TYPE
+FROM information_schema.STATISTICS
+WHERE TABLE_SCHEMA NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema');
+";
+
 fn scanned_statements_make_the_servers_tables() {
     let server = Server::standalone(&["--sql-mode=", "--log-bin-trust-function-creators=ON"]);
     let mut place = Place::default();
@@ -29,9 +47,14 @@ fn scanned_statements_make_the_servers_tables() {
         if statement.is_empty() {
             continue;
         }
-        if let Err(error) = server.try_sql(&format!("USE mysql;\n{statement}")) {
-            differences.insert(error, statement.to_owned());
-        }
+        let asked = server.try_sql(&format!("USE mysql;\n{statement};\n{QUESTIONS}"));
+        let (_, answer) = match &asked {
+            Ok(answer) => answer.split_once("columns\n").expect("it is selected"),
+            Err(error) => {
+                differences.insert(error.clone(), statement.to_owned());
+                continue;
+            }
+        };
         for logged in place.read(&server) {
             match logged {
                 Logged::Statement(logged) => {
@@ -66,7 +89,7 @@ fn scanned_statements_make_the_servers_tables() {
                 }
             }
         }
-        compare(&server, &catalog, statement, &mut differences);
+        compare(answer, &catalog, statement, &mut differences);
         checked += 1;
     }
     let list: Vec<String> = differences
@@ -78,21 +101,13 @@ fn scanned_statements_make_the_servers_tables() {
 }
 
 /// All tables, column by column and index by index.
-fn compare(server: &Server, catalog: &Catalog, statement: &str, differences: &mut Differences) {
+fn compare(answer: &str, catalog: &Catalog, statement: &str, differences: &mut Differences) {
     let mut differ = |line: String| {
         differences
             .entry(line)
             .or_insert_with(|| statement.to_owned());
     };
-    let columns = server.sql(
-        "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, IF(COLUMN_TYPE = 'tinyint(1)', 'tinyint', COLUMN_TYPE), COALESCE(COLLATION_NAME, '-'), IS_NULLABLE,
-                IF(COLUMN_DEFAULT IS NULL, 'no', 'default'),
-                TRIM(REGEXP_REPLACE(EXTRA, '(on update CURRENT_TIMESTAMP([(][0-9][)])?|DEFAULT_GENERATED) ?', ''))
-         FROM information_schema.COLUMNS JOIN information_schema.TABLES USING (TABLE_SCHEMA, TABLE_NAME)
-         WHERE TABLE_TYPE = 'BASE TABLE'
-         AND TABLE_SCHEMA NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema')
-         ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION",
-    );
+    let (columns, indexes) = answer.split_once("indexes").expect("it is selected");
     let theirs: Vec<&str> = columns.lines().collect();
     let mut ours = Vec::new();
     let mut tables: Vec<(&TableName, &TableDefinition)> = catalog.tables().collect();
@@ -125,17 +140,11 @@ fn compare(server: &Server, catalog: &Catalog, statement: &str, differences: &mu
         }
     }
 
-    let indexes = server.sql(
-        "SELECT TABLE_SCHEMA, TABLE_NAME, LOWER(INDEX_NAME), 1 - NON_UNIQUE, SEQ_IN_INDEX,
-                COALESCE(LOWER(COLUMN_NAME), '-'), COALESCE(SUB_PART, '-'), COALESCE(COLLATION, '-'), INDEX_TYPE
-         FROM information_schema.STATISTICS
-         WHERE TABLE_SCHEMA NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema')",
-    );
     // Expressions and other than ordered indexes have no parts here, and foreign keys' own indexes are not
     // known; every unique index has to be there, and no index that is not.
     let mut theirs = BTreeSet::new();
     let mut special = BTreeSet::new();
-    for line in indexes.lines() {
+    for line in indexes.lines().filter(|line| !line.is_empty()) {
         let fields: Vec<&str> = line.split('\t').collect();
         if fields[5] == "-" || fields[8] != "BTREE" {
             special.insert(fields[..3].join("\t"));
@@ -178,7 +187,7 @@ fn compare(server: &Server, catalog: &Catalog, statement: &str, differences: &mu
 /// What differs, and the first statement after which it did.
 type Differences = BTreeMap<String, String>;
 
-/// A column as the query in [`compare`] gives it.
+/// A column as [`QUESTIONS`] has it.
 fn describe(column: &ColumnDefinition) -> String {
     let collation = match column.data_type.is_text() && column.collation != 63 {
         true => collation_name(column.collation),

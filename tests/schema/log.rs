@@ -1,6 +1,7 @@
 //! What the server has logged since the last look.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use rejoin::Limits;
 use rejoin::binlog::{Column, Event, LogReader, QueryEvent, RowsKind};
@@ -48,13 +49,16 @@ impl Statement {
 #[derive(Debug, Default)]
 pub struct Place {
     events: usize,
+    log: Option<PathBuf>,
 }
 
 impl Place {
     /// Everything behind the place; the place moves to the end.
     pub fn read(&mut self, server: &Server) -> Vec<Logged> {
-        let log = server.binary_logs().pop().expect("there is a log");
-        let mut reader = LogReader::open(&log, &Limits::default()).unwrap();
+        let log = self
+            .log
+            .get_or_insert_with(|| server.binary_logs().pop().expect("there is a log"));
+        let mut reader = LogReader::open(log, &Limits::default()).unwrap();
         let mut maps: HashMap<u64, (TableName, Vec<Column>)> = HashMap::new();
         let mut logged = Vec::new();
         let mut count = 0;

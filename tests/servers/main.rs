@@ -19,9 +19,11 @@ mod bed;
 mod channel;
 mod connection;
 mod demo;
+mod donor;
 mod failures;
 mod hold;
 mod member;
+mod plan;
 mod recover;
 mod speed;
 
@@ -39,7 +41,9 @@ fn main() {
         failures::SCENARIOS,
         bed::SCENARIOS,
         channel::SCENARIOS,
+        donor::SCENARIOS,
         member::SCENARIOS,
+        plan::SCENARIOS,
         recover::SCENARIOS,
     ]
     .concat();

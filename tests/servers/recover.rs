@@ -136,6 +136,13 @@ fn follows_the_group_until_told_to_stop() {
 }
 
 fn takes_another_donor_when_one_is_killed() {
+    // On a busy machine the whole transfer may be over before this process has its turn to kill.
+    let killed_in_time = (0..3).any(|_| kill_the_donor_half_way());
+    assert!(killed_in_time, "three transfers were over too soon");
+}
+
+/// Whether the donor was killed before its transfer was over.
+fn kill_the_donor_half_way() -> bool {
     let group = group::shared();
     let (_directory, store) = store();
     let writer = Writer::start(&group);
@@ -169,7 +176,10 @@ fn takes_another_donor_when_one_is_killed() {
         .iter()
         .map(|event| port(event))
         .collect();
-    assert!(donors.len() >= 2, "{}", outcome.story());
+    if donors.len() == 1 {
+        assert!(online["transactions"].as_u64() >= Some(100_000), "{online}");
+        return false;
+    }
     assert_ne!(donors.last(), Some(&first), "{}", outcome.story());
     let failover = outcome.events("failover");
     assert_eq!(
@@ -191,6 +201,7 @@ fn takes_another_donor_when_one_is_killed() {
     finish_and_compare(&group, &store);
     group.heal();
     finish_and_compare(&group, &store);
+    true
 }
 
 fn goes_on_after_being_killed_ten_times() {

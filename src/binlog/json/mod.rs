@@ -110,7 +110,13 @@ impl<'a> JsonDocument<'a> {
     /// # Errors
     /// [`ErrorKind::Malformed`]; [`ErrorKind::Limit`] where it is nested deeper than `limits` allow.
     pub fn write_text(&self, limits: &Limits, out: &mut Vec<u8>) -> Result<()> {
-        text::Printer::new(self.bytes.len(), limits).value(self.root()?, out)
+        let root = self.root()?;
+        let size = match root {
+            // What lies behind the outermost container belongs to nothing.
+            JsonValue::Array(container) | JsonValue::Object(container) => container.bytes.len(),
+            _ => self.bytes.len(),
+        };
+        text::Printer::new(size, limits).value(root, out)
     }
 }
 

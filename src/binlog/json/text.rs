@@ -30,8 +30,8 @@ impl<'l> Printer<'l> {
         Self {
             limits,
             depth: limits.json_depth,
-            // An empty document has one value, too.
-            budget: document_bytes.max(1),
+            // One for the outermost value, which an empty document has, too.
+            budget: document_bytes.saturating_add(1),
         }
     }
 
@@ -278,6 +278,21 @@ mod tests {
         document.extend_from_slice(&[0xc8, 1]);
         document.extend_from_slice(&[b'x'; 200]);
         assert!(text(&document).is_err());
+    }
+
+    /// Found by fuzzing: bytes behind the document counted as room for values that share theirs.
+    #[test]
+    fn bytes_behind_the_document_do_not_count() {
+        // Two elements that are the same string, then 20 bytes of nothing.
+        let mut document = vec![2u8, 2, 0, 15, 0, 0x0c, 10, 0, 0x0c, 10, 0];
+        document.extend_from_slice(b"\x04aaaa");
+        assert_eq!(text(&document).unwrap(), r#"["aaaa", "aaaa"]"#);
+        document[3] = 21;
+        document[11] = 10;
+        document.extend_from_slice(b"bbbbbb");
+        let alone = text(&document);
+        document.extend_from_slice(&[0; 20]);
+        assert_eq!(text(&document).is_err(), alone.is_err());
     }
 
     #[test]

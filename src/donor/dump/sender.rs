@@ -1,5 +1,6 @@
 //! Walks through the files and decides what is sent.
 
+use std::any::Any;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -78,6 +79,8 @@ impl Dump<'_> {
             limit: 0,
             is_closed: false,
             end: None,
+            skips_first: None,
+            held: None,
             dump: self,
             outlet,
             command,
@@ -123,6 +126,11 @@ struct Sender<'a> {
     /// Nothing will be appended to the current file.
     is_closed: bool,
     end: Option<LogEnd>,
+    /// Whether the client has the first transaction of the first file: then no format description
+    /// is to look like a restart of the source, in whatever file (as mysqld does it).
+    skips_first: Option<bool>,
+    /// Keeps the current file, and what comes behind it, from being purged.
+    held: Option<Box<dyn Any + Send>>,
 }
 
 impl Sender<'_> {
@@ -195,6 +203,7 @@ impl Sender<'_> {
         );
         self.place.file.clone_from(&file.name);
         self.place.event_end = position;
+        self.held = self.dump.source.hold(file);
         self.limit = 0;
         self.is_closed = false;
         self.is_skipping = false;
@@ -226,7 +235,7 @@ impl Sender<'_> {
             }
             self.place.event_end = events.end_offset();
         }
-        self.tell_position()?;
+        // Of what was skipped at the end of a file the client is told by the next file's beginning.
         Ok(self.is_closed)
     }
 
@@ -352,7 +361,10 @@ impl Sender<'_> {
             ));
         }
         self.checksum = format.checksum();
-        let skips_first = self.skips_first_transaction(events, &format)?;
+        if self.skips_first.is_none() {
+            self.skips_first = Some(self.skips_first_transaction(events, &format)?);
+        }
+        let skips_first = self.skips_first == Some(true);
         let mut header = EventHeader {
             flags: header.flags & !EventHeader::BINLOG_IN_USE,
             ..header
@@ -375,7 +387,7 @@ impl Sender<'_> {
         self.outlet.event(&sent).map_err(Stop::Broken)
     }
 
-    /// Whether the client has the first transaction of this file; reading goes on where it was.
+    /// Whether the client has the first transaction of this file; reading then goes on where it was.
     fn skips_first_transaction(
         &mut self,
         events: &mut EventFile,
@@ -500,12 +512,13 @@ impl Sender<'_> {
         let mut body = Vec::new();
         let name = self.place.file.clone();
         let event = HeartbeatEvent::compose(name.as_bytes(), position, is_v2, &mut body);
-        let header = if is_v2 {
-            self.own_header(EventType::HEARTBEAT_V2, 0, 0)
+        let event_type = if is_v2 {
+            EventType::HEARTBEAT_V2
         } else {
-            // All that the first version has room for.
-            self.own_header(EventType::HEARTBEAT, 0, position as u32)
+            EventType::HEARTBEAT
         };
+        // Modulo 2^32 in both versions: all that the first has.
+        let header = self.own_header(event_type, 0, position as u32);
         self.send_own(&Event::Heartbeat(event), header)
     }
 

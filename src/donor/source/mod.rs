@@ -2,19 +2,23 @@
 //!
 //! - [`LogSource`]: files, oldest first, and how far the newest may be read;
 //! - `directory`: a directory that mysqld, or a store in another process, writes;
+//! - `member`: the log of a store of this process;
 //! - `history`: which GTIDs the files hold, and where a replica has to begin;
 //! - `events`: the events of one file.
 
 mod directory;
 pub(super) mod events;
 mod history;
+mod member;
 
+use std::any::Any;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use directory::BinlogDirectory;
 pub(super) use history::{Dispute, History, decode_gtid, is_gtid};
+pub use member::MemberLog;
 
 use crate::Result;
 use crate::gtid::Uuid;
@@ -42,6 +46,13 @@ pub trait LogSource: fmt::Debug + Send + Sync + 'static {
 
     /// Waits until the end is no longer `seen`, or `timeout` is over, whichever comes first.
     fn wait(&self, seen: &LogEnd, timeout: Duration);
+
+    /// Keeps a file, and all newer ones, from being purged for as long as the value lives. Without a
+    /// say in that, nothing.
+    fn hold(&self, file: &LogFile) -> Option<Box<dyn Any + Send>> {
+        let _ = file;
+        None
+    }
 }
 
 /// As whom a donor serves: what replicas ask before they begin.

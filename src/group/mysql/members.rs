@@ -125,7 +125,11 @@ fn endpoints(advertised: &str, address: &Endpoint) -> Vec<Endpoint> {
     }
     let parsed: Option<Vec<Endpoint>> = advertised
         .split(',')
-        .map(|part| part.trim().parse().ok())
+        .map(|part| {
+            let endpoint: Endpoint = part.trim().parse().ok()?;
+            // A port is not left out here: no default stands for it.
+            (endpoint.to_string() == part.trim()).then_some(endpoint)
+        })
         .collect();
     parsed.unwrap_or_default()
 }

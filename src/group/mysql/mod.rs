@@ -11,7 +11,10 @@
 
 mod members;
 mod monitor;
+mod survey;
 mod tail;
+
+pub use survey::{Logs, Survey, Visit};
 
 use std::sync::Arc;
 use std::thread::JoinHandle;

@@ -52,42 +52,53 @@ impl TlsSession {
         let name = client::server_name(host, options.ssl_mode).map_err(HandshakeError::Other)?;
         let connection =
             ClientConnection::new(Arc::new(config), name).map_err(HandshakeError::Tls)?;
-        Self::complete(connection.into(), RAW_BYTES, socket, before_read)
+        Self::complete(
+            connection.into(),
+            vec![0; RAW_BYTES],
+            0,
+            socket,
+            before_read,
+        )
     }
 
-    /// Makes the handshake with a client on `socket`. Timeouts are the socket's.
+    /// Makes the handshake with a client on `socket`, of which `received` was read already. Timeouts
+    /// are the socket's.
     pub(super) fn accept(
         tls: &ServerTls,
+        received: &[u8],
         socket: &mut TcpStream,
         before_read: impl FnMut(&TcpStream) -> Result<()>,
     ) -> Result<Self, HandshakeError> {
         let connection = ServerConnection::new(tls.config()).map_err(HandshakeError::Tls)?;
-        Self::complete(connection.into(), SERVER_RAW_BYTES, socket, before_read)
+        let mut raw = received.to_vec();
+        raw.resize(SERVER_RAW_BYTES.max(received.len()), 0);
+        Self::complete(connection.into(), raw, received.len(), socket, before_read)
     }
 
     fn complete(
         connection: Connection,
-        raw_bytes: usize,
+        raw: Vec<u8>,
+        end: usize,
         socket: &mut TcpStream,
         mut before_read: impl FnMut(&TcpStream) -> Result<()>,
     ) -> Result<Self, HandshakeError> {
         let mut session = Self {
             connection,
-            raw: vec![0; raw_bytes].into_boxed_slice(),
+            raw: raw.into_boxed_slice(),
             start: 0,
-            end: 0,
+            end,
         };
         while session.connection.is_handshaking() {
             session.flush(socket).map_err(HandshakeError::Io)?;
             if !session.connection.is_handshaking() {
                 break;
             }
-            before_read(socket).map_err(HandshakeError::Other)?;
-            if session.start == session.end
-                && session.fill(socket).map_err(HandshakeError::Io)? == 0
-            {
-                let closed = io::Error::from(io::ErrorKind::UnexpectedEof);
-                return Err(HandshakeError::Io(closed));
+            if session.start == session.end {
+                before_read(socket).map_err(HandshakeError::Other)?;
+                if session.fill(socket).map_err(HandshakeError::Io)? == 0 {
+                    let closed = io::Error::from(io::ErrorKind::UnexpectedEof);
+                    return Err(HandshakeError::Io(closed));
+                }
             }
             if let Err(error) = session.decrypt() {
                 // The peer is owed an alert that says why; it may be gone already.

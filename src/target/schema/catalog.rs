@@ -486,3 +486,250 @@ fn excerpt(statement: &[u8]) -> String {
     }
     line
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::data_type::DataType;
+    use super::*;
+
+    fn apply(catalog: &mut Catalog, statement: &str) -> Result<Vec<SchemaChange>> {
+        let context = StatementContext {
+            default_database: b"d",
+            ..Default::default()
+        };
+        catalog.apply(statement.as_bytes(), &context)
+    }
+
+    fn catalog(statements: &[&str]) -> Catalog {
+        let mut catalog = Catalog::new();
+        apply(&mut catalog, "CREATE DATABASE d").unwrap();
+        for statement in statements {
+            apply(&mut catalog, statement).unwrap();
+        }
+        catalog
+    }
+
+    fn table<'a>(catalog: &'a Catalog, name: &str) -> &'a TableDefinition {
+        catalog.table(&TableName::new("d", name)).unwrap()
+    }
+
+    fn names(table: &TableDefinition) -> Vec<&str> {
+        let columns = table.columns.iter();
+        columns.map(|column| column.name.as_str()).collect()
+    }
+
+    #[test]
+    fn statements_that_only_an_sql_engine_executes_are_refused_with_the_remedy() {
+        let mut catalog = catalog(&["CREATE TABLE t (a INT)"]);
+        for statement in [
+            "INSERT INTO t VALUES (1)",
+            "/* x */ update t set a = 1",
+            "DELETE FROM t",
+            "REPLACE t SELECT 1",
+            "LOAD DATA INFILE 'x' INTO TABLE t",
+            "WITH x AS (SELECT 1) DELETE FROM t",
+            "CALL p()",
+            "SELECT f()",
+            "CREATE TABLE u AS SELECT * FROM t",
+            "CREATE TABLE u (a INT) IGNORE SELECT * FROM t",
+            "CREATE TABLE u (SELECT 1)",
+        ] {
+            let error = apply(&mut catalog, statement).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{statement}");
+            assert!(error.remedy_text().unwrap().contains("binlog_format=ROW"));
+        }
+        let error = apply(&mut catalog, "FROBNICATE t").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn statements_that_change_neither_rows_nor_schemas_change_nothing() {
+        let mut catalog = catalog(&[]);
+        for statement in [
+            "GRANT ALL ON *.* TO u",
+            "CREATE USER u IDENTIFIED BY 'x'",
+            "CREATE DEFINER=`a`@`%` PROCEDURE p () BEGIN DROP TABLE t; END",
+            "CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.a = 'unterminated",
+            "CREATE OR REPLACE VIEW v AS SELECT 1",
+            "CREATE JSON RELATIONAL DUALITY VIEW v2 AS SELECT 1",
+            "DROP TEMPORARY TABLE IF EXISTS t",
+            "DROP /*!40005 TEMPORARY */ TABLE t",
+            "ANALYZE TABLE t",
+            "FLUSH TABLES",
+            "DROP TABLE IF EXISTS nothing",
+            "DROP DATABASE IF EXISTS nothing",
+            "ALTER TABLE mysql.general_log ENGINE = CSV",
+            "XA COMMIT 'a'",
+            "CREATE SPATIAL REFERENCE SYSTEM 4120 NAME 'x'",
+            "ALTER INSTANCE ROTATE INNODB MASTER KEY",
+        ] {
+            let changes = apply(&mut catalog, statement).unwrap();
+            assert!(changes.is_empty(), "{statement}: {changes:?}");
+        }
+    }
+
+    #[test]
+    fn a_table_whose_statement_is_not_understood_is_an_error_at_its_next_row() {
+        let mut catalog = catalog(&["CREATE TABLE t (a INT)"]);
+        let changes = apply(&mut catalog, "ALTER TABLE t MELT COLUMN a").unwrap();
+        assert!(matches!(changes[..], [SchemaChange::AlterTable { .. }]));
+        let name = TableName::new("d", "t");
+        let error = catalog.table_mut(&name).unwrap().bind(&[]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Schema);
+        assert!(error.message().contains("MELT COLUMN"), "{error}");
+        // What is known still happens, and the reason stays.
+        apply(&mut catalog, "ALTER TABLE t ADD b INT, RENAME TO u").unwrap();
+        assert!(
+            table(&catalog, "u")
+                .unknown
+                .as_ref()
+                .unwrap()
+                .contains("MELT")
+        );
+        apply(&mut catalog, "DROP TABLE u").unwrap();
+        apply(&mut catalog, "CREATE TABLE t (a QUBIT)").unwrap();
+        assert!(table(&catalog, "t").unknown.is_some());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_and_changes_nothing() {
+        let mut catalog = catalog(&["CREATE TABLE a (x INT)", "CREATE TABLE b (x INT)"]);
+        let before = catalog.clone();
+        for statement in [
+            "CREATE TABLE a (x INT)",
+            "CREATE TABLE other.t (x INT)",
+            "CREATE TABLE c LIKE nothing",
+            "CREATE DATABASE d",
+            "DROP TABLE a, nothing",
+            "DROP DATABASE nothing",
+            "RENAME TABLE a TO c, b TO c",
+            "RENAME TABLE a TO c, nothing TO e",
+            "ALTER TABLE a RENAME TO b",
+            "ALTER TABLE nothing ADD x INT",
+            "TRUNCATE nothing",
+            "DROP INDEX i ON nothing",
+        ] {
+            let error = apply(&mut catalog, statement).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Schema, "{statement}");
+            assert_eq!(catalog, before, "{statement}");
+        }
+    }
+
+    #[test]
+    fn tables_swap_names_from_left_to_right() {
+        let mut catalog = catalog(&["CREATE TABLE a (x INT)", "CREATE TABLE b (y INT)"]);
+        let changes = apply(&mut catalog, "RENAME TABLE a TO c, b TO a, c TO b").unwrap();
+        assert_eq!(changes.len(), 3);
+        assert_eq!(names(table(&catalog, "a")), ["y"]);
+        assert_eq!(names(table(&catalog, "b")), ["x"]);
+    }
+
+    #[test]
+    fn the_key_is_the_primary_or_the_first_unique_one_without_null() {
+        let catalog = catalog(&[
+            "CREATE TABLE a (x INT, y INT NOT NULL UNIQUE, PRIMARY KEY (x))",
+            "CREATE TABLE b (x INT UNIQUE, y VARCHAR(9) NOT NULL, z INT NOT NULL, UNIQUE (y(3)), UNIQUE (z DESC))",
+            "CREATE TABLE c (x INT, UNIQUE (x), KEY (x))",
+        ]);
+        let key = |name| {
+            let parts = table(&catalog, name).primary_key.iter();
+            parts
+                .map(|part| (part.column, part.descending))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(key("a"), [(0, false)]);
+        assert_eq!(key("b"), [(2, true)]);
+        assert_eq!(key("c"), []);
+    }
+
+    #[test]
+    fn rows_that_go_without_row_events_are_refused_once_there_are_rows() {
+        let mut catalog = catalog(&[
+            "CREATE TABLE t (a INT PRIMARY KEY) PARTITION BY RANGE (a) (PARTITION p VALUES LESS THAN (9))",
+        ]);
+        for statement in [
+            "ALTER TABLE t DROP PARTITION p",
+            "ALTER TABLE t TRUNCATE PARTITION p, q",
+            "ALTER TABLE t EXCHANGE PARTITION p WITH TABLE u",
+            "ALTER TABLE t DISCARD TABLESPACE",
+        ] {
+            let changes = apply(&mut catalog, statement).unwrap();
+            let [
+                SchemaChange::AlterTable {
+                    transform: Some(transform),
+                    ..
+                },
+            ] = &changes[..]
+            else {
+                panic!("{statement}: {changes:?}");
+            };
+            let error = transform
+                .apply(&[0, 1, 0, 0, 0], &mut Vec::new())
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.message().contains(statement), "{error}");
+        }
+        let changes = apply(&mut catalog, "ALTER TABLE t TRUNCATE PARTITION ALL").unwrap();
+        assert!(matches!(changes[..], [SchemaChange::TruncateTable(_)]));
+    }
+
+    #[test]
+    fn a_statement_in_another_character_set_names_the_same_table() {
+        let mut catalog = catalog(&[]);
+        let context = StatementContext {
+            default_database: b"d",
+            client_collation: 8,
+            ..Default::default()
+        };
+        let statement = b"CREATE TABLE gr\xf6\xdfe (a ENUM('\xe4'))";
+        catalog.apply(statement, &context).unwrap();
+        let table = table(&catalog, "größe");
+        assert_eq!(
+            table.columns[0].data_type,
+            DataType::Enum(vec!["ä".to_owned()])
+        );
+        let big5 = StatementContext {
+            client_collation: 1,
+            ..context
+        };
+        let error = catalog.apply(b"CREATE TABLE \xa4\x5c (a INT)", &big5);
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn a_rekey_is_asked_for_where_keys_change_and_only_there() {
+        let mut catalog = catalog(&[
+            "CREATE TABLE t (a INT, b VARCHAR(9) COLLATE utf8mb4_bin NOT NULL, c INT, PRIMARY KEY (a, b))",
+        ]);
+        for (statement, expected) in [
+            ("ALTER TABLE t ADD d INT, MODIFY c BIGINT, DROP c", false),
+            ("ALTER TABLE t MODIFY a INT AFTER b", false),
+            ("ALTER TABLE t MODIFY a BIGINT", true),
+            (
+                "ALTER TABLE t MODIFY b VARCHAR(9) COLLATE utf8mb4_0900_ai_ci NOT NULL",
+                true,
+            ),
+            (
+                "ALTER TABLE t DROP PRIMARY KEY, ADD PRIMARY KEY (b, a)",
+                true,
+            ),
+            (
+                "ALTER TABLE t DROP PRIMARY KEY, ADD PRIMARY KEY (b, a)",
+                false,
+            ),
+            (
+                "ALTER TABLE t DROP PRIMARY KEY, ADD PRIMARY KEY (b, a DESC)",
+                true,
+            ),
+            ("ALTER TABLE t DROP PRIMARY KEY", true),
+            ("CREATE UNIQUE INDEX u ON t (b)", true),
+            ("ALTER TABLE t COMMENT 'x', RENAME COLUMN b TO bb", false),
+        ] {
+            let changes = apply(&mut catalog, statement).unwrap();
+            let rekeyed = changes
+                .iter()
+                .any(|change| matches!(change, SchemaChange::AlterTable { rekey: true, .. }));
+            assert_eq!(rekeyed, expected, "{statement}");
+        }
+    }
+}

@@ -20,6 +20,7 @@ mod create;
 mod cursor;
 mod data_type;
 mod decimal;
+mod default;
 mod definition;
 mod encoding;
 mod evolve;
@@ -29,6 +30,7 @@ mod text;
 mod token;
 mod transform;
 mod value;
+mod write;
 
 pub use catalog::{Catalog, SchemaChange};
 pub(crate) use charset::collation_facts;

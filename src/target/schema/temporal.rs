@@ -41,14 +41,6 @@ fn push_fraction(microseconds: u32, fraction: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&value.to_be_bytes()[4 - bytes..]);
 }
 
-fn pull_fraction(bytes: &[u8], fraction: u32) -> Option<u32> {
-    let bytes = bytes.get(..fraction_bytes(fraction))?;
-    let value = bytes
-        .iter()
-        .fold(0u32, |value, byte| value << 8 | u32::from(*byte));
-    Some(value * 10u32.pow(6 - 2 * bytes.len() as u32))
-}
-
 /// `value` microseconds to a multiple of `unit`: halves away from zero, or cut.
 fn round_to(value: i64, unit: i64, cut: bool) -> i64 {
     let remainder = value % unit;
@@ -90,6 +82,17 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 }
 
 impl DateTime {
+    /// `0000-00-00 00:00:00`.
+    pub(crate) const ZERO: Self = Self {
+        year: 0,
+        month: 0,
+        day: 0,
+        hour: 0,
+        minute: 0,
+        second: 0,
+        microsecond: 0,
+    };
+
     /// The calendar's view of microseconds since 1970.
     pub(crate) fn from_microseconds(value: i64) -> Self {
         let seconds = value.div_euclid(MICROSECONDS);
@@ -155,7 +158,7 @@ impl DateTime {
             parsed.microsecond = parse_fraction(fraction)?;
         }
         let valid = parsed.month <= 12
-            && parsed.day <= 31
+            && parsed.day <= days_of_month(parsed.year, parsed.month)
             && parsed.hour < 24
             && parsed.minute < 60
             && parsed.second < 60;
@@ -186,49 +189,31 @@ impl DateTime {
         push_fraction(self.microsecond, fraction, out);
     }
 
-    pub(crate) fn unpack(bytes: &[u8], fraction: u32) -> Option<Self> {
-        let [a, b, c, d, e] = *bytes.first_chunk()?;
-        let packed = u64::from_be_bytes([0, 0, 0, a, b, c, d, e]).checked_sub(0x80_0000_0000)?;
-        let ymd = (packed >> 17) as u32;
-        let hms = packed as u32 & 0x1_ffff;
-        Some(Self {
-            year: (ymd >> 5) / 13,
-            month: (ymd >> 5) % 13,
-            day: ymd & 31,
-            hour: hms >> 12,
-            minute: hms >> 6 & 63,
-            second: hms & 63,
-            microsecond: pull_fraction(&bytes[5..], fraction)?,
-        })
-    }
-
     pub(crate) fn pack_date(self, out: &mut Vec<u8>) {
         let packed = self.year << 9 | self.month << 5 | self.day;
         out.extend_from_slice(&packed.to_le_bytes()[..3]);
     }
 
-    pub(crate) fn unpack_date(bytes: &[u8]) -> Option<Self> {
-        let [a, b, c] = *bytes.first_chunk()?;
-        let packed = u32::from_le_bytes([a, b, c, 0]);
-        Some(Self {
-            year: packed >> 9,
-            month: packed >> 5 & 15,
-            day: packed & 31,
-            hour: 0,
-            minute: 0,
-            second: 0,
-            microsecond: 0,
-        })
-    }
-
     pub(crate) fn is_zero(self) -> bool {
-        self.year == 0 && self.month == 0 && self.day == 0 && self.clock_microseconds() == 0
+        self == Self::ZERO
     }
 
     /// The time of the day.
     pub(crate) fn clock_microseconds(self) -> i64 {
         let seconds = self.hour * 3600 + self.minute * 60 + self.second;
         i64::from(seconds) * MICROSECONDS + i64::from(self.microsecond)
+    }
+}
+
+/// The last day of a month; month 0 is taken for the longest.
+fn days_of_month(year: u32, month: u32) -> u32 {
+    match month {
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {
+            29
+        }
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
     }
 }
 
@@ -307,22 +292,6 @@ impl Time {
         let packed = signed + (0x80_0000 << (8 * bytes));
         out.extend_from_slice(&packed.to_be_bytes()[5 - bytes..]);
     }
-
-    pub(crate) fn unpack(bytes: &[u8], fraction: u32) -> Option<Self> {
-        let length = fraction_bytes(fraction);
-        let bytes = bytes.get(..3 + length)?;
-        let packed = bytes
-            .iter()
-            .fold(0i64, |value, byte| value << 8 | i64::from(*byte));
-        let signed = packed - (0x80_0000 << (8 * length));
-        let magnitude = signed.unsigned_abs();
-        let hms = magnitude >> (8 * length);
-        let part = magnitude & ((1 << (8 * length)) - 1);
-        let seconds = (hms >> 12) * 3600 + (hms >> 6 & 63) * 60 + (hms & 63);
-        let value = seconds * 1_000_000 + part * 10u64.pow(6 - 2 * length as u32);
-        let value = value as i64;
-        Some(Self(if signed < 0 { -value } else { value }))
-    }
 }
 
 /// A TIMESTAMP, in microseconds since 1970 UTC; 0 seconds is the zero date.
@@ -351,14 +320,6 @@ impl Timestamp {
         true
     }
 
-    pub(crate) fn unpack(bytes: &[u8], fraction: u32) -> Option<Self> {
-        let seconds = u32::from_be_bytes(*bytes.first_chunk()?);
-        let microseconds = pull_fraction(&bytes[4..], fraction)?;
-        Some(Self(
-            i64::from(seconds) * MICROSECONDS + i64::from(microseconds),
-        ))
-    }
-
     pub(crate) fn from_datetime(value: DateTime, zone: i64) -> Option<Self> {
         if value.is_zero() {
             return Some(Self(0));
@@ -368,10 +329,7 @@ impl Timestamp {
 
     pub(crate) fn to_datetime(self, zone: i64) -> DateTime {
         if self.0 == 0 {
-            let zero = [0x80, 0, 0, 0, 0];
-            if let Some(zero) = DateTime::unpack(&zero, 0) {
-                return zero;
-            }
+            return DateTime::ZERO;
         }
         DateTime::from_microseconds(self.0 + zone * MICROSECONDS)
     }
@@ -413,6 +371,7 @@ fn system_is_utc() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::binlog::{Column, ColumnKind, TextStyle};
 
     #[test]
     fn calendar_and_seconds_agree() {
@@ -430,6 +389,14 @@ mod tests {
         }
     }
 
+    fn printed(kind: ColumnKind, fraction: u32, bytes: &[u8]) -> String {
+        let column = Column::new(kind, fraction).unwrap();
+        let mut text = Vec::new();
+        let value = column.decode(bytes).unwrap();
+        value.write_text(&TextStyle::default(), &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
     #[test]
     fn packed_forms_come_back() {
         for fraction in 0..=6 {
@@ -437,7 +404,18 @@ mod tests {
             let value = value.round(fraction, true).unwrap();
             let mut out = Vec::new();
             value.pack(fraction, &mut out);
-            assert_eq!(DateTime::unpack(&out, fraction), Some(value));
+            assert_eq!(
+                printed(ColumnKind::DateTime, fraction, &out),
+                value.to_text(fraction)
+            );
+
+            let stamp = Timestamp(value.to_microseconds().unwrap());
+            let mut out = Vec::new();
+            assert!(stamp.pack(fraction, &mut out));
+            assert_eq!(
+                printed(ColumnKind::Timestamp, fraction, &out),
+                value.to_text(fraction)
+            );
 
             for text in [
                 "-00:00:00.5",
@@ -448,12 +426,19 @@ mod tests {
                 let time = Time::parse(text).unwrap().round(fraction, true).unwrap();
                 let mut out = Vec::new();
                 time.pack(fraction, &mut out);
-                assert_eq!(Time::unpack(&out, fraction), Some(time));
+                assert_eq!(
+                    printed(ColumnKind::Time, fraction, &out),
+                    time.to_text(fraction)
+                );
             }
         }
         let mut out = Vec::new();
+        DateTime::parse("2020-02-29").unwrap().pack_date(&mut out);
+        assert_eq!(printed(ColumnKind::Date, 0, &out), "2020-02-29");
+        let mut out = Vec::new();
         Time::parse("-00:00:00.5").unwrap().pack(3, &mut out);
         assert_eq!(out, [0x7f, 0xff, 0xff, 0xec, 0x78]);
+        assert_eq!(DateTime::parse("2021-02-29"), None);
     }
 
     #[test]

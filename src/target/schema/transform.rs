@@ -13,7 +13,8 @@ use super::cursor::Parse;
 use super::data_type::DataType;
 use super::definition::{ColumnDefinition, TableDefinition, Unclassified};
 use super::evolve::Successor;
-use super::value::Session;
+use super::value::{Plain, Session};
+use super::write::enum_width;
 
 /// Rewrites the stored rows of a table for one ALTER TABLE.
 ///
@@ -206,19 +207,30 @@ impl RowTransform {
         column: &Column,
         value: &[u8],
     ) -> Result<Vec<u8>, String> {
-        let content = column.content(value).map_err(|error| error.to_string())?;
-        // The error value of an ENUM is no member, and stays what it is.
-        if let (DataType::Enum(_), DataType::Enum(members)) =
-            (&conversion.old.data_type, &conversion.new.data_type)
-            && content.iter().all(|byte| *byte == 0)
+        let (old, new) = (&conversion.old, &conversion.new);
+        let plain = if is_text(&old.data_type)
+            && (is_bytes(&new.data_type)
+                || is_text(&new.data_type) && old.charset() == new.charset())
         {
-            return Ok(vec![0; if members.len() < 256 { 1 } else { 2 }]);
+            let content = column.content(value).map_err(|error| error.to_string())?;
+            if is_text(&new.data_type) {
+                Plain::Encoded(content.to_vec())
+            } else {
+                Plain::Bytes(content.to_vec())
+            }
+        } else {
+            old.read_plain(value)
+                .ok_or("a stored value cannot be read")?
+        };
+        match (&old.data_type, &new.data_type, &plain) {
+            // The error value of an ENUM is no member, and stays what it is.
+            (DataType::Enum(_), DataType::Enum(members), Plain::Named(number, _))
+                if number.to_integer() == Some(0) =>
+            {
+                Ok(vec![0; enum_width(members)])
+            }
+            _ => new.write_plain(&plain, self.session),
         }
-        let plain = conversion
-            .old
-            .read_plain(content)
-            .ok_or("a stored value cannot be read")?;
-        conversion.new.write_plain(&plain, self.session)
     }
 
     #[cold]
@@ -287,58 +299,54 @@ fn has_same_form(old: &ColumnDefinition, new: &ColumnDefinition) -> bool {
     }
 }
 
+fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Char(_) | DataType::VarChar(_) | DataType::Text(_)
+    )
+}
+
+fn is_bytes(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Binary(_) | DataType::VarBinary(_) | DataType::Blob(_)
+    )
+}
+
 /// Whether values of one type have an exact counterpart in the other, at least some of them.
 fn is_convertible(old: &DataType, new: &DataType) -> bool {
-    let exact = |data_type: &DataType| {
-        data_type.is_integer()
-            || matches!(
-                data_type,
-                DataType::Decimal(..) | DataType::Bit(_) | DataType::Year
-            )
-    };
-    let real = |data_type: &DataType| matches!(data_type, DataType::Float(_) | DataType::Double(_));
-    let text = |data_type: &DataType| {
-        matches!(
-            data_type,
-            DataType::Char(_) | DataType::VarChar(_) | DataType::Text(_)
-        )
-    };
-    let bytes = |data_type: &DataType| {
-        matches!(
-            data_type,
-            DataType::Binary(_) | DataType::VarBinary(_) | DataType::Blob(_)
-        )
-    };
-    let member = |data_type: &DataType| matches!(data_type, DataType::Enum(_) | DataType::Set(_));
-    let temporal = |data_type: &DataType| {
-        matches!(
-            data_type,
-            DataType::Date | DataType::Time(_) | DataType::DateTime(_) | DataType::Timestamp(_)
-        )
-    };
-    if exact(old) {
-        // BIT prints as bytes, YEAR as four digits.
-        let prints = !matches!(old, DataType::Bit(_) | DataType::Year);
-        return exact(new) || real(new) || (prints && text(new));
+    use DataType as T;
+    let number = |data_type: &T| data_type.is_number() || matches!(data_type, T::Bit(_));
+    let printed = is_text(new) || is_bytes(new);
+    match old {
+        T::TinyInt | T::SmallInt | T::MediumInt | T::Int | T::BigInt | T::Decimal(..) => {
+            number(new) || *new == T::Year || printed
+        }
+        T::Float(_) | T::Double(_) => new.is_number() || printed,
+        T::Bit(_) => number(new),
+        T::Year => number(new) || printed,
+        T::Char(_) | T::VarChar(_) | T::Text(_) => {
+            new.is_number()
+                || matches!(new, T::Enum(_) | T::Set(_) | T::Year)
+                || is_temporal(new)
+                || printed
+        }
+        T::Binary(_) | T::VarBinary(_) | T::Blob(_) => printed,
+        T::Enum(_) => matches!(new, T::Enum(_)) || number(new) || is_text(new),
+        T::Set(_) => matches!(new, T::Set(_)) || number(new) || is_text(new),
+        // A TIME becomes a date by way of the current one.
+        T::Time(_) => matches!(new, T::Time(_)) || new.is_number() || printed,
+        T::Date | T::DateTime(_) | T::Timestamp(_) => {
+            is_temporal(new) || new.is_number() || printed
+        }
+        T::Json => printed,
+        _ => false,
     }
-    if real(old) {
-        return real(new);
-    }
-    if text(old) {
-        return !matches!(new, DataType::Bit(_) | DataType::Year | DataType::Other)
-            && (exact(new) || text(new) || bytes(new) || member(new));
-    }
-    if bytes(old) {
-        return bytes(new) || text(new);
-    }
-    if member(old) {
-        return std::mem::discriminant(old) == std::mem::discriminant(new) || text(new);
-    }
-    if temporal(old) {
-        return (temporal(new)
-            && !matches!((old, new), (DataType::Time(_), _) | (_, DataType::Time(_))))
-            || std::mem::discriminant(old) == std::mem::discriminant(new)
-            || text(new);
-    }
-    false
+}
+
+fn is_temporal(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Date | DataType::Time(_) | DataType::DateTime(_) | DataType::Timestamp(_)
+    )
 }

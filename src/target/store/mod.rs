@@ -48,7 +48,7 @@ use crate::gtid::GtidSet;
 use crate::journal::disk::{Disk, io_error};
 use crate::journal::index::Index;
 use crate::journal::recover::recover;
-use crate::journal::{Journal, JournalOptions, Position};
+use crate::journal::{Journal, JournalOptions, LogTail, Position};
 use crate::target::Target;
 use crate::transaction::Batch;
 use crate::{Error, ErrorKind, Limits, Result};
@@ -112,6 +112,9 @@ pub struct Store {
     checkpointer: Checkpointer,
     /// Log bytes since the last checkpoint was asked for.
     log_bytes: u64,
+    /// What purging depended on when it was last tried: the newest segment, and the one needed for
+    /// the checkpoints.
+    purged_at: (u64, u64),
     /// Held until everything else is closed.
     _lock: Lock,
 }
@@ -157,16 +160,19 @@ impl Store {
         state.position = journal.end();
         check_replayed(&state, journal.gtid_executed())?;
         let published = Arc::new(Published::new(state.clone()));
+        let log_name = &options.journal.base_name;
+        let checkpointer = Checkpointer::start(disk, directory, log_name, Arc::clone(&published))?;
         Ok(Self {
             directory: directory.to_owned(),
-            options,
             journal,
-            checkpointer: Checkpointer::start(disk, directory, Arc::clone(&published))?,
+            checkpointer,
             published,
             state,
             applier,
             retired: Vec::new(),
             log_bytes,
+            purged_at: (0, 0),
+            options,
             _lock: lock,
         })
     }
@@ -211,6 +217,12 @@ impl Store {
         self.journal.end()
     }
 
+    /// The binary log for those who read it while it is written, as a
+    /// [donor](crate::donor::MemberLog) does.
+    pub fn binary_log(&self) -> LogTail {
+        self.journal.tail()
+    }
+
     /// Writes a checkpoint of everything applied so far, and waits for it.
     ///
     /// # Errors
@@ -249,6 +261,24 @@ impl Store {
         self.applier.forget();
     }
 
+    /// Lets go of segments that are neither wanted nor needed any more.
+    fn purge(&mut self) {
+        let now = (
+            self.journal.end().segment,
+            self.checkpointer.needed_segment(),
+        );
+        if now == self.purged_at {
+            return;
+        }
+        self.purged_at = now;
+        match self.journal.purge(now.1) {
+            Ok(0) => {}
+            Ok(count) => log::info!("{count} segments of the binary log were purged"),
+            // The store can do without; it is tried again with the next segment.
+            Err(error) => log::warn!("the binary log was not purged: {error}"),
+        }
+    }
+
     fn publish(&mut self) {
         let older = self.published.set(self.state.clone());
         self.retired.push(older);
@@ -279,6 +309,7 @@ impl Target for Store {
             if self.log_bytes >= enough && self.checkpointer.ask() {
                 self.log_bytes = 0;
             }
+            self.purge();
         }
         applied
     }

@@ -361,6 +361,33 @@ fn damaged_checkpoints_are_passed_over() {
     assert_eq!(kept, 2);
 }
 
+#[test]
+fn a_log_that_ends_before_its_checkpoint_is_damaged() {
+    let directory = memory_directory();
+    let mut store = Store::open(directory.path()).unwrap();
+    let mut source = source();
+    source.rows(&[insert(1, "one")]);
+    store.apply(&source.take()).unwrap();
+    store.checkpoint().unwrap();
+    drop(store);
+    let log = directory.path().join("binlog.000001");
+    let whole = fs::read(&log).unwrap();
+    fs::write(&log, &whole[..whole.len() - 1]).unwrap();
+    for error in [
+        Store::open(directory.path()).map(drop).unwrap_err(),
+        Store::open_read_only(directory.path())
+            .map(drop)
+            .unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::TargetCorrupt, "{error}");
+    }
+    fs::remove_file(&log).unwrap();
+    let error = Store::open(directory.path()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TargetIo, "{error}");
+    fs::write(&log, &whole).unwrap();
+    assert_eq!(dump(&read_only(directory.path())), "1\tone\tNULL\n");
+}
+
 /// What a model of the table holds after each of a source's transactions.
 type Model = BTreeMap<i64, String>;
 

@@ -298,6 +298,16 @@ impl PacketReader {
         self.start < self.end || matches!(self.join, Join::Chunk { .. } | Join::Header)
     }
 
+    /// Takes out the bytes that were received and belong to no packet: what follows a packet that
+    /// changes the protocol.
+    pub fn take_bytes(&mut self) -> Vec<u8> {
+        let bytes = self.buffer.get(self.start..self.end).unwrap_or_default();
+        let bytes = bytes.to_vec();
+        self.packet = 0..0;
+        self.start = self.end;
+        bytes
+    }
+
     /// The sequence number of the next packet, in either direction.
     pub fn sequence(&self) -> u8 {
         self.sequence

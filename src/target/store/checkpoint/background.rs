@@ -1,8 +1,8 @@
 //! The thread that writes checkpoints.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -22,18 +22,29 @@ pub(crate) struct Checkpointer {
     requests: Option<Sender<Request>>,
     /// Set before the end, so that a checkpoint that is being written is given up.
     stopping: Arc<AtomicBool>,
+    /// The segment from which on the log is needed to open from either of the kept checkpoints.
+    needed: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Checkpointer {
     /// # Errors
     /// [`ErrorKind::Internal`] where the system gives no thread.
-    pub(crate) fn start(disk: Disk, directory: &Path, published: Arc<Published>) -> Result<Self> {
+    pub(crate) fn start(
+        disk: Disk,
+        directory: &Path,
+        log_name: &str,
+        published: Arc<Published>,
+    ) -> Result<Self> {
         let (sender, receiver) = bounded(1);
         let stopping = Arc::new(AtomicBool::new(false));
+        let needed = Arc::new(AtomicU64::new(0));
         let worker = Worker {
+            needed: Arc::clone(&needed),
+            newest_segment: 0,
             disk,
             directory: directory.to_owned(),
+            log_name: log_name.to_owned(),
             published,
             stopping: Arc::clone(&stopping),
             newest: None,
@@ -48,8 +59,15 @@ impl Checkpointer {
         Ok(Self {
             requests: Some(sender),
             stopping,
+            needed,
             thread: Some(thread),
         })
+    }
+
+    /// The number of the first log segment that is needed to open from either of the kept
+    /// checkpoints; 0 as long as this process has not written two.
+    pub(crate) fn needed_segment(&self) -> u64 {
+        self.needed.load(Ordering::Relaxed)
     }
 
     /// Asks for a checkpoint; `false` if one is being asked for already.
@@ -87,11 +105,15 @@ impl Drop for Checkpointer {
 
 struct Worker {
     disk: Disk,
-    directory: std::path::PathBuf,
+    directory: PathBuf,
+    log_name: String,
     published: Arc<Published>,
     stopping: Arc<AtomicBool>,
     /// Commit number of the last one that was written.
     newest: Option<u64>,
+    /// Where the log goes on behind it.
+    newest_segment: u64,
+    needed: Arc<AtomicU64>,
 }
 
 impl Worker {
@@ -117,8 +139,11 @@ impl Worker {
             return Ok(());
         }
         let stop = || self.stopping.load(Ordering::Relaxed);
-        write::write(&self.disk, &self.directory, &state, &stop)?;
+        write::write(&self.disk, &self.directory, &self.log_name, &state, &stop)?;
         self.newest = Some(state.commit_number);
+        // The one before it stays, in case this one turns out to be damaged.
+        let older = std::mem::replace(&mut self.newest_segment, state.position.segment);
+        self.needed.store(older, Ordering::Relaxed);
         log::debug!("checkpoint at commit number {}", state.commit_number);
         Ok(())
     }

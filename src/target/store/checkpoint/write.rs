@@ -10,6 +10,7 @@ use super::{MAGIC, ROWS_BLOCK, file_name, kind, list};
 use crate::binlog::ChecksumAlgorithm;
 use crate::gtid::Encoding;
 use crate::journal::disk::{Disk, io_error};
+use crate::journal::index::Index;
 use crate::{Error, ErrorKind, Result};
 
 /// Checkpoints that are kept.
@@ -24,6 +25,7 @@ const KEPT: usize = 2;
 pub(super) fn write(
     disk: &Disk,
     directory: &Path,
+    log_name: &str,
     state: &State,
     stop: &dyn Fn() -> bool,
 ) -> Result<()> {
@@ -51,6 +53,7 @@ pub(super) fn write(
     writer.u64(rows);
     writer.end()?;
     disk.sync(&writer.file).map_err(failed)?;
+    sync_log(disk, directory, log_name, state)?;
     disk.rename(&temporary, &path).map_err(failed)?;
     disk.sync_directory(directory).map_err(failed)?;
     for (_, old) in list(directory)?.into_iter().skip(KEPT) {
@@ -58,6 +61,16 @@ pub(super) fn write(
             .map_err(|error| io_error("remove an old checkpoint", &old, error))?;
     }
     Ok(())
+}
+
+/// Makes sure that the log reaches as far as the checkpoint says: after a crash it must not be behind
+/// (it may be, where commits do not wait for the disk).
+fn sync_log(disk: &Disk, directory: &Path, log_name: &str, state: &State) -> Result<()> {
+    let index = Index::read(directory, log_name)?;
+    let path = index.file_path(state.position.segment);
+    let file = File::open(&path).map_err(|error| io_error("sync the log", &path, error))?;
+    disk.sync(&file)
+        .map_err(|error| io_error("sync the log", &path, error))
 }
 
 struct Writer<'a> {

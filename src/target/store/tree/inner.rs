@@ -16,6 +16,7 @@
 use std::sync::Arc;
 
 use super::leaf::head_of;
+use super::page::Children;
 use super::{Change, FAN_OUT, Node, Outcome, Shape};
 
 /// A node with fewer children looks for a sibling to merge with.
@@ -23,25 +24,12 @@ const UNDERFULL: usize = FAN_OUT / 4;
 /// Most children of a node that a merge makes.
 const MERGED_MAX: usize = FAN_OUT * 3 / 4;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Inner {
     /// One less than there are children; what stands behind these means nothing.
     heads: [u64; FAN_OUT],
     separators: Arc<Separators>,
-    children: Vec<Node>,
-}
-
-impl Clone for Inner {
-    fn clone(&self) -> Self {
-        // With room for a split of a child.
-        let mut children = Vec::with_capacity(FAN_OUT + 1);
-        children.extend_from_slice(&self.children);
-        Self {
-            heads: self.heads,
-            separators: Arc::clone(&self.separators),
-            children,
-        }
-    }
+    children: Children,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -95,7 +83,7 @@ impl Separators {
 
 impl Inner {
     /// A node of these separators and children.
-    fn of(separators: Separators, children: Vec<Node>) -> Self {
+    fn of(separators: Separators, children: Children) -> Self {
         debug_assert_eq!(separators.len() + 1, children.len());
         let mut node = Self {
             heads: [0; FAN_OUT],
@@ -122,9 +110,7 @@ impl Inner {
 
     /// A node of one child, to which more are pushed.
     pub(super) fn new(first: Node) -> Self {
-        let mut children = Vec::with_capacity(FAN_OUT + 1);
-        children.push(first);
-        Self::of(Separators::default(), children)
+        Self::of(Separators::default(), [first].into_iter().collect())
     }
 
     /// Appends a child for the keys from `separator` on; there must be room for it.
@@ -242,7 +228,7 @@ impl Inner {
         for index in 0..right.separators.len() {
             separators.push(right.separators.get(index));
         }
-        let children = self.children.iter().chain(&right.children);
+        let children = self.children.iter().chain(right.children.iter());
         Some(Inner::of(separators, children.cloned().collect()))
     }
 

@@ -30,8 +30,7 @@ const RISING: u8 = 8;
 
 #[derive(Debug)]
 pub(super) struct Leaf {
-    slots: Vec<Slot>,
-    heap: Page,
+    page: Page,
     large: Vec<Arc<[u8]>>,
     /// Bytes of the heap that no slot refers to.
     dead: usize,
@@ -39,8 +38,9 @@ pub(super) struct Leaf {
     rising: u8,
 }
 
+/// Where an entry is in the heap.
 #[derive(Debug, Clone, Copy)]
-struct Slot {
+pub(super) struct Slot {
     head: u64,
     offset: u32,
     key_length: u16,
@@ -59,8 +59,7 @@ pub(super) fn head_of(key: &[u8]) -> u64 {
 impl Leaf {
     pub(super) fn new() -> Self {
         Self {
-            slots: Vec::new(),
-            heap: Page::empty(),
+            page: Page::empty(),
             large: Vec::new(),
             dead: 0,
             rising: 0,
@@ -68,11 +67,11 @@ impl Leaf {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.page.slots.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.page.slots.len()
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<&[u8]> {
@@ -83,7 +82,7 @@ impl Leaf {
     /// Where the key is, or where it would have to be.
     pub(super) fn find(&self, key: &[u8]) -> Result<usize, usize> {
         let head = head_of(key);
-        self.slots.binary_search_by(|slot| {
+        self.page.slots.binary_search_by(|slot| {
             slot.head
                 .cmp(&head)
                 .then_with(|| self.key_in(slot).cmp(key))
@@ -91,28 +90,28 @@ impl Leaf {
     }
 
     pub(super) fn key(&self, index: usize) -> &[u8] {
-        self.key_in(&self.slots[index])
+        self.key_in(&self.page.slots[index])
     }
 
     pub(super) fn value(&self, index: usize) -> &[u8] {
-        let slot = &self.slots[index];
+        let slot = &self.page.slots[index];
         let length = self.value_length(slot);
         if length > INLINE_MAX {
             &self.large[self.large_before(index)]
         } else {
             let start = slot.offset as usize + ENTRY_HEADER + usize::from(slot.key_length);
-            &self.heap[start..start + length]
+            &self.page.heap[start..start + length]
         }
     }
 
     fn key_in(&self, slot: &Slot) -> &[u8] {
         let start = slot.offset as usize + ENTRY_HEADER;
-        &self.heap[start..start + usize::from(slot.key_length)]
+        &self.page.heap[start..start + usize::from(slot.key_length)]
     }
 
     fn value_length(&self, slot: &Slot) -> usize {
         let start = slot.offset as usize;
-        let bytes = self.heap[start..start + ENTRY_HEADER].first_chunk();
+        let bytes = self.page.heap[start..start + ENTRY_HEADER].first_chunk();
         bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize)
     }
 
@@ -128,14 +127,14 @@ impl Leaf {
         if self.large.is_empty() {
             return 0;
         }
-        self.slots[..index]
+        self.page.slots[..index]
             .iter()
             .filter(|slot| self.value_length(slot) > INLINE_MAX)
             .count()
     }
 
     fn live(&self) -> usize {
-        self.heap.len() - self.dead
+        self.page.heap.len() - self.dead
     }
 
     pub(super) fn change(&mut self, key: &[u8], change: Change<'_>) -> Outcome {
@@ -164,7 +163,7 @@ impl Leaf {
     }
 
     fn insert_at(&mut self, index: usize, key: &[u8], value: &[u8]) -> Shape {
-        let at_end = index == self.slots.len();
+        let at_end = index == self.page.slots.len();
         self.rising = if at_end {
             self.rising.saturating_add(1)
         } else {
@@ -193,7 +192,7 @@ impl Leaf {
     }
 
     fn replace_at(&mut self, index: usize, key: &[u8], value: &[u8]) -> Outcome {
-        let slot = self.slots[index];
+        let slot = self.page.slots[index];
         let old_value = self.value_length(&slot);
         if old_value == value.len() {
             if old_value > INLINE_MAX {
@@ -201,7 +200,7 @@ impl Leaf {
                 self.large[position] = Arc::from(value);
             } else {
                 let start = slot.offset as usize + ENTRY_HEADER + usize::from(slot.key_length);
-                self.heap[start..start + old_value].copy_from_slice(value);
+                self.page.heap[start..start + old_value].copy_from_slice(value);
             }
             return Outcome::Done {
                 old_value,
@@ -217,14 +216,14 @@ impl Leaf {
 
     /// Takes the entry out; the length of its value.
     fn remove_at(&mut self, index: usize) -> usize {
-        let slot = self.slots[index];
+        let slot = self.page.slots[index];
         let length = self.value_length(&slot);
         if length > INLINE_MAX {
             let position = self.large_before(index);
             self.large.remove(position);
         }
         self.dead += self.entry_length(&slot);
-        self.slots.remove(index);
+        self.page.slots.remove(index);
         length
     }
 
@@ -236,11 +235,11 @@ impl Leaf {
             value.len()
         };
         let needed = ENTRY_HEADER + key.len() + inline;
-        if self.heap.len() + needed <= PAGE {
+        if self.page.heap.len() + needed <= PAGE {
             return true;
         }
         // A leaf of one entry takes a second one of any size: a split needs two.
-        let fits = self.live() + needed <= PAGE || self.slots.len() < 2;
+        let fits = self.live() + needed <= PAGE || self.page.slots.len() < 2;
         if fits && self.dead > 0 {
             *self = self.clone();
         }
@@ -250,32 +249,32 @@ impl Leaf {
     /// An empty leaf with memory for a page.
     fn with_page() -> Self {
         Self {
-            heap: Page::with_room(PAGE),
-            slots: Vec::with_capacity(16),
+            page: Page::with_room(PAGE),
             ..Self::new()
         }
     }
 
     /// Puts an entry in, whether or not it fits the page.
     pub(super) fn put(&mut self, index: usize, key: &[u8], value: &[u8]) {
-        if self.heap.capacity() == 0 {
-            self.heap = Page::with_room(PAGE);
+        if self.page.heap.capacity() == 0 {
+            self.page = Page::with_room(PAGE);
         }
         let slot = Slot {
             head: head_of(key),
-            offset: self.heap.len() as u32,
+            offset: self.page.heap.len() as u32,
             key_length: key.len() as u16,
         };
-        self.heap
+        self.page
+            .heap
             .extend_from_slice(&(value.len() as u32).to_le_bytes());
-        self.heap.extend_from_slice(key);
+        self.page.heap.extend_from_slice(key);
         if value.len() > INLINE_MAX {
             let position = self.large_before(index);
             self.large.insert(position, Arc::from(value));
         } else {
-            self.heap.extend_from_slice(value);
+            self.page.heap.extend_from_slice(value);
         }
-        self.slots.insert(index, slot);
+        self.page.slots.insert(index, slot);
     }
 
     /// Whether `put` at the end would keep to the page; for building in order.
@@ -285,7 +284,8 @@ impl Leaf {
         } else {
             value.len()
         };
-        self.heap.len() + ENTRY_HEADER + key.len() + inline <= PAGE || self.slots.is_empty()
+        self.page.heap.len() + ENTRY_HEADER + key.len() + inline <= PAGE
+            || self.page.slots.is_empty()
     }
 
     /// Cuts the leaf at about half its bytes; the index of the first entry that went.
@@ -293,15 +293,15 @@ impl Leaf {
         let half = self.live() / 2;
         let mut middle = 0;
         let mut bytes = 0;
-        for slot in &self.slots {
+        for slot in &self.page.slots {
             if middle > 0 && bytes >= half {
                 break;
             }
             bytes += self.entry_length(slot);
             middle += 1;
         }
-        let middle = middle.min(self.slots.len() - 1);
-        let right = self.copy_of(middle, self.slots.len());
+        let middle = middle.min(self.page.slots.len() - 1);
+        let right = self.copy_of(middle, self.page.slots.len());
         *self = self.copy_of(0, middle);
         (middle, right)
     }
@@ -309,8 +309,7 @@ impl Leaf {
     /// The entries `from..to` as a leaf without dead bytes.
     fn copy_of(&self, from: usize, to: usize) -> Leaf {
         let mut copy = Leaf {
-            slots: Vec::with_capacity(self.slots.len() + 2),
-            heap: Page::with_room(PAGE.max(self.live())),
+            page: Page::with_room(PAGE.max(self.live())),
             large: Vec::new(),
             dead: 0,
             rising: self.rising,
@@ -321,14 +320,14 @@ impl Leaf {
 
     /// Appends the entries `from..to` of another leaf, whose keys all stand behind ours.
     fn append(&mut self, other: &Leaf, from: usize, to: usize) {
-        for slot in &other.slots[from..to] {
+        for slot in &other.page.slots[from..to] {
             let start = slot.offset as usize;
-            let entry = &other.heap[start..start + other.entry_length(slot)];
-            self.slots.push(Slot {
-                offset: self.heap.len() as u32,
+            let entry = &other.page.heap[start..start + other.entry_length(slot)];
+            self.page.slots.push(Slot {
+                offset: self.page.heap.len() as u32,
                 ..*slot
             });
-            self.heap.extend_from_slice(entry);
+            self.page.heap.extend_from_slice(entry);
         }
         let large = other.large_before(from)..other.large_before(to);
         self.large.extend_from_slice(&other.large[large]);
@@ -350,15 +349,13 @@ impl Clone for Leaf {
     /// A copy without the dead bytes, with room for a whole page.
     fn clone(&self) -> Self {
         if self.dead > 0 {
-            return self.copy_of(0, self.slots.len());
+            return self.copy_of(0, self.page.slots.len());
         }
-        let mut slots = Vec::with_capacity(self.slots.len() + 2);
-        slots.extend_from_slice(&self.slots);
-        let mut heap = Page::with_room(PAGE.max(self.heap.len()));
-        heap.extend_from_slice(&self.heap);
+        let mut page = Page::with_room(PAGE.max(self.page.heap.len()));
+        page.slots.extend_from_slice(&self.page.slots);
+        page.heap.extend_from_slice(&self.page.heap);
         Self {
-            slots,
-            heap,
+            page,
             large: self.large.clone(),
             dead: 0,
             rising: self.rising,

@@ -16,7 +16,7 @@
 //! Small inner nodes keep the second part near the first.
 //!
 //! - [`leaf`]: the packed page of keys and rows;
-//! - [`page`]: the memory of leaves, used again and again;
+//! - [`page`]: the memory of nodes, used again and again;
 //! - [`inner`]: separators and children;
 //! - [`cursor`]: reading in key order;
 //! - [`build`]: a tree from rows that come in order.

@@ -1,71 +1,140 @@
-//! The memory of leaves.
+//! The memory of nodes.
 //!
-//! Behind every published snapshot the applier copies the leaves that it changes, and soon afterwards
-//! lets the old ones go: thousands of pages of one size come and go in every group commit. General
-//! allocators are slow at just that, so a thread that makes pages keeps some of those that it frees.
+//! Behind every published snapshot the applier copies the nodes that it changes, and soon afterwards
+//! lets the old ones go: thousands of buffers of the same sizes come and go in every group commit.
+//! General allocators are slow at just that, so a thread that makes such buffers keeps some of those
+//! that it frees.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-use super::PAGE;
+use super::leaf::Slot;
+use super::{FAN_OUT, Node, PAGE};
 
-/// Pages that a thread keeps for later: 16 MiB.
-const KEPT: usize = 4096;
+/// Buffers of each kind that a thread keeps for later; 32 MiB of pages.
+const KEPT: usize = 8192;
+/// Slots of a new page; it grows where rows are small.
+const SLOTS: usize = 24;
+
+/// Buffers for later; `None` on threads that never made one: a reader that frees some has no use for
+/// them.
+type Free<T> = RefCell<Option<Vec<T>>>;
 
 thread_local! {
-    /// `None` on threads that never made a page: a reader that frees some has no use for them.
-    static FREE: RefCell<Option<Vec<Vec<u8>>>> = const { RefCell::new(None) };
+    static PAGES: Free<(Vec<u8>, Vec<Slot>)> = const { RefCell::new(None) };
+    static CHILDREN: Free<Vec<Node>> = const { RefCell::new(None) };
 }
 
-/// A buffer with room for a leaf's heap.
+/// A buffer from the list, if there is one; from now on the thread keeps such buffers.
+fn take<T>(free: &RefCell<Option<Vec<T>>>) -> Option<T> {
+    free.borrow_mut().get_or_insert_default().pop()
+}
+
+/// Keeps a buffer, or frees it.
+fn keep<T>(free: &RefCell<Option<Vec<T>>>, buffer: T) {
+    if let Some(free) = &mut *free.borrow_mut()
+        && free.len() < KEPT
+    {
+        free.push(buffer);
+    }
+}
+
+/// The heap and the slots of a leaf.
 #[derive(Debug)]
-pub(super) struct Page(Vec<u8>);
+pub(super) struct Page {
+    pub(super) heap: Vec<u8>,
+    pub(super) slots: Vec<Slot>,
+}
 
 impl Page {
     /// A page without memory.
     pub(super) fn empty() -> Self {
-        Self(Vec::new())
+        Self {
+            heap: Vec::new(),
+            slots: Vec::new(),
+        }
     }
 
-    /// An empty page with room for so many bytes.
+    /// An empty page with room for so many bytes in its heap.
     pub(super) fn with_room(bytes: usize) -> Self {
-        if bytes > PAGE {
-            return Self(Vec::with_capacity(bytes));
-        }
         // While a thread ends it has no such list any more.
-        let kept = FREE.try_with(|free| free.borrow_mut().get_or_insert_default().pop());
-        let kept = kept.ok().flatten();
-        Self(kept.unwrap_or_else(|| Vec::with_capacity(PAGE)))
+        let kept = PAGES.try_with(take).ok().flatten();
+        let (mut heap, slots) =
+            kept.unwrap_or_else(|| (Vec::with_capacity(PAGE), Vec::with_capacity(SLOTS)));
+        heap.reserve_exact(bytes);
+        Self { heap, slots }
     }
 }
 
 impl Drop for Page {
     fn drop(&mut self) {
-        if self.0.capacity() != PAGE {
-            return;
+        // Larger ones held unusual rows.
+        if self.heap.capacity() == PAGE {
+            self.heap.clear();
+            self.slots.clear();
+            let buffers = (
+                std::mem::take(&mut self.heap),
+                std::mem::take(&mut self.slots),
+            );
+            let _ = PAGES.try_with(|free| keep(free, buffers));
         }
-        let mut page = std::mem::take(&mut self.0);
-        let _ = FREE.try_with(|free| {
-            if let Some(free) = &mut *free.borrow_mut()
-                && free.len() < KEPT
-            {
-                page.clear();
-                free.push(page);
-            }
-        });
     }
 }
 
-impl Deref for Page {
-    type Target = Vec<u8>;
+/// The children of an inner node.
+#[derive(Debug)]
+pub(super) struct Children(Vec<Node>);
 
-    fn deref(&self) -> &Vec<u8> {
+impl Children {
+    /// No children, with room for as many as there can be while one is split.
+    pub(super) fn new() -> Self {
+        let kept = CHILDREN.try_with(take).ok().flatten();
+        Self(kept.unwrap_or_else(|| Vec::with_capacity(FAN_OUT + 1)))
+    }
+
+    /// Takes the children from `at` on out.
+    pub(super) fn split_off(&mut self, at: usize) -> Self {
+        let mut rest = Self::new();
+        rest.extend(self.drain(at..));
+        rest
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        // Nodes that go with it come back here: the list must not be borrowed meanwhile.
+        self.0.clear();
+        let buffer = std::mem::take(&mut self.0);
+        let _ = CHILDREN.try_with(|free| keep(free, buffer));
+    }
+}
+
+impl Clone for Children {
+    fn clone(&self) -> Self {
+        let mut copy = Self::new();
+        copy.extend_from_slice(self);
+        copy
+    }
+}
+
+impl FromIterator<Node> for Children {
+    fn from_iter<I: IntoIterator<Item = Node>>(nodes: I) -> Self {
+        let mut children = Self::new();
+        children.extend(nodes);
+        children
+    }
+}
+
+impl Deref for Children {
+    type Target = Vec<Node>;
+
+    fn deref(&self) -> &Vec<Node> {
         &self.0
     }
 }
 
-impl DerefMut for Page {
-    fn deref_mut(&mut self) -> &mut Vec<u8> {
+impl DerefMut for Children {
+    fn deref_mut(&mut self) -> &mut Vec<Node> {
         &mut self.0
     }
 }

@@ -1,0 +1,454 @@
+//! One log from its first event to its last, or to the first one that cannot be read.
+
+use std::io::Read;
+
+use super::filter::{Choice, Filter, Relevance};
+use super::place::{Place, Places};
+use super::{Form, Output, json_event, text};
+use crate::binlog::{
+    ChecksumAlgorithm, Event, EventHeader, EventType, FormatDescription, LogEvent, LogReader,
+    MappedTable, PayloadDecoder, TableMaps, Tail, TransactionPayload,
+};
+use crate::gtid::Gtid;
+use crate::{Error, ErrorKind, Limits, Result};
+
+/// Whether the reading goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    On,
+    /// The filter wants nothing of what follows.
+    Enough,
+    /// Nobody reads the output any more.
+    Closed,
+}
+
+/// What the last line says, over all files.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Totals {
+    pub(super) events: u64,
+    pub(super) transactions: u64,
+    pub(super) checksum_errors: u64,
+    /// Events whose rows could not be decoded, or not all of them.
+    pub(super) undecoded: u64,
+}
+
+/// One event with everything that is known about it when it is shown.
+pub(super) struct Seen<'a> {
+    /// Where it is in the file; of an event inside a payload, where that payload ends, as
+    /// SHOW BINLOG EVENTS and mysqlbinlog have it.
+    pub(super) offset: u64,
+    /// Where the payload is that it comes from.
+    pub(super) payload_offset: Option<u64>,
+    pub(super) header: EventHeader,
+    pub(super) checksum: Option<u32>,
+    pub(super) gtid: Option<Gtid>,
+    pub(super) event: &'a Event<'a>,
+    /// Of table maps and row events; or why it cannot be known.
+    pub(super) table: Option<Result<&'a MappedTable, &'a str>>,
+    pub(super) limits: &'a Limits,
+}
+
+/// What is shown of a transaction as soon as it is known that it is wanted.
+#[derive(Debug, Default)]
+struct Held {
+    bytes: Vec<u8>,
+    events: u64,
+    /// Where in `bytes` the text of a statement begins whose rows have not come yet.
+    announcement: Option<usize>,
+}
+
+pub(super) struct Walk<'a> {
+    limits: &'a Limits,
+    filter: &'a mut Filter,
+    v1_rows: bool,
+    totals: &'a mut Totals,
+    places: Places,
+    tables: TableMaps,
+    decoder: PayloadDecoder,
+    expanded: Vec<u8>,
+    /// What the filter says about the transaction at hand.
+    choice: Choice,
+    held: Held,
+    line: Vec<u8>,
+    warning: Option<String>,
+}
+
+/// An event's bytes (without checksum) and where they are.
+struct Found<'a> {
+    offset: u64,
+    payload_offset: Option<u64>,
+    header: EventHeader,
+    checksum: Option<u32>,
+    bytes: &'a [u8],
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(
+        limits: &'a Limits,
+        filter: &'a mut Filter,
+        v1_rows: bool,
+        totals: &'a mut Totals,
+    ) -> Self {
+        Self {
+            limits,
+            filter,
+            v1_rows,
+            totals,
+            places: Places::default(),
+            tables: TableMaps::new(limits),
+            decoder: PayloadDecoder::new(),
+            expanded: Vec::new(),
+            choice: Choice::Show,
+            held: Held::default(),
+            line: Vec::new(),
+            warning: None,
+        }
+    }
+
+    /// What is odd about the log and no damage.
+    pub(super) fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
+    }
+
+    pub(super) fn run<R: Read>(
+        &mut self,
+        reader: &mut LogReader<R>,
+        output: &mut Output<'_>,
+    ) -> Result<Flow> {
+        loop {
+            let event = match reader.next_event() {
+                Ok(Some(event)) => event,
+                Ok(None) => {
+                    self.end(reader)?;
+                    return Ok(Flow::On);
+                }
+                Err(error) => return Err(self.count(error)),
+            };
+            let offset = event.offset;
+            let flow = self
+                .event(&event, output)
+                .map_err(|error| self.count(error).at_offset(offset))?;
+            if flow != Flow::On {
+                return Ok(flow);
+            }
+        }
+    }
+
+    fn count(&mut self, error: Error) -> Error {
+        if error.kind() == ErrorKind::Checksum {
+            self.totals.checksum_errors += 1;
+        }
+        error
+    }
+
+    /// Behind the last whole event.
+    fn end<R: Read>(&mut self, reader: &LogReader<R>) -> Result<()> {
+        let offset = reader.offset();
+        let what = match reader.tail() {
+            Tail::Nothing => return Ok(()),
+            Tail::PartOfHeader(bytes) => {
+                format!("ends {bytes} bytes into the header of an event")
+            }
+            Tail::PartOfEvent { header, available } => format!(
+                "ends {available} bytes into a {} event of {} bytes",
+                header.event_type, header.length
+            ),
+        };
+        if reader.format().is_some_and(|format| format.in_use()) {
+            self.warning = Some(format!(
+                "the log is being written, or its server crashed: it {what} (offset {offset})"
+            ));
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Malformed, format!("the log {what}"))
+            .at_offset(offset)
+            .remedy("it was closed, so it is not whole: copy it again, and check the disk"))
+    }
+
+    fn event(&mut self, log: &LogEvent<'_>, output: &mut Output<'_>) -> Result<Flow> {
+        let format: &FormatDescription = log.format;
+        let bytes = log.verify()?;
+        check_type(format, &log.header, self.v1_rows)?;
+        let event = Event::decode(format, bytes)?;
+        let found = Found {
+            offset: log.offset,
+            payload_offset: None,
+            header: log.header,
+            checksum: checksum(log, bytes.len()),
+            bytes,
+        };
+        let flow = self.show(format, &found, &event, output)?;
+        match &event {
+            Event::TransactionPayload(payload) if flow == Flow::On => {
+                self.payload(format, log, payload, output)
+            }
+            _ => Ok(flow),
+        }
+    }
+
+    /// The events inside a compressed transaction.
+    fn payload(
+        &mut self,
+        format: &FormatDescription,
+        log: &LogEvent<'_>,
+        payload: &TransactionPayload<'_>,
+        output: &mut Output<'_>,
+    ) -> Result<Flow> {
+        let mut expanded = std::mem::take(&mut self.expanded);
+        expanded.clear();
+        self.decoder.expand(payload, self.limits, &mut expanded)?;
+        let mut rest = expanded.as_slice();
+        let mut flow = Flow::On;
+        while !rest.is_empty() && flow == Flow::On {
+            let header = EventHeader::decode(rest).map_err(in_payload)?;
+            let (bytes, behind) =
+                rest.split_at_checked(header.length as usize)
+                    .ok_or_else(|| {
+                        in_payload(Error::new(
+                            ErrorKind::Malformed,
+                            format!(
+                                "{} event of {} bytes where {} are left",
+                                header.event_type,
+                                header.length,
+                                rest.len()
+                            ),
+                        ))
+                    })?;
+            rest = behind;
+            check_type(format, &header, self.v1_rows).map_err(in_payload)?;
+            check_nested(header.event_type).map_err(in_payload)?;
+            let event = Event::decode(format, bytes).map_err(in_payload)?;
+            let found = Found {
+                offset: log.offset + u64::from(log.header.length),
+                payload_offset: Some(log.offset),
+                header,
+                checksum: None,
+                bytes,
+            };
+            flow = self.show(format, &found, &event, output)?;
+        }
+        self.expanded = expanded;
+        Ok(flow)
+    }
+
+    /// Shows one event, or holds it back, or passes it over, as the filter says.
+    fn show(
+        &mut self,
+        format: &FormatDescription,
+        found: &Found<'_>,
+        event: &Event<'_>,
+        output: &mut Output<'_>,
+    ) -> Result<Flow> {
+        let place = self.places.enter(event);
+        let gtid = self.places.gtid();
+        let choice = match place {
+            Place::Outside => self.filter.outside(&found.header),
+            Place::First => {
+                self.held = Held::default();
+                self.choice = self.filter.transaction(gtid.as_ref(), &found.header);
+                self.choice
+            }
+            Place::Inside => self.choice,
+        };
+        if choice == Choice::Enough {
+            return Ok(Flow::Enough);
+        }
+        let table = self.table(format, found, event);
+        let mut flow = Flow::On;
+        let deed = self.deed(choice, event, &table);
+        if deed != Deed::Pass {
+            let seen = Seen {
+                offset: found.offset,
+                payload_offset: found.payload_offset,
+                header: found.header,
+                checksum: found.checksum,
+                gtid,
+                event,
+                table: match &table {
+                    Table::None => None,
+                    Table::Id(id) => Some(self.tables.get(*id).ok_or("no table map came before")),
+                    Table::Unreadable(error) => Some(Err(error)),
+                },
+                limits: self.limits,
+            };
+            self.line.clear();
+            let undecoded = match output.form {
+                Form::Text => text::event(&seen, &mut self.line),
+                Form::Json { rows } => json_event::event(&seen, rows, &mut self.line),
+            };
+            self.totals.undecoded += u64::from(undecoded);
+            flow = self.deliver(deed, event, output)?;
+        }
+        if self.places.leave(event) {
+            if matches!(self.choice, Choice::Show | Choice::Found) {
+                self.totals.transactions += 1;
+            }
+            self.held = Held::default();
+        }
+        Ok(flow)
+    }
+
+    /// Learns the table of a table map; finds that of a row event.
+    fn table(&mut self, format: &FormatDescription, found: &Found<'_>, event: &Event<'_>) -> Table {
+        match event {
+            Event::TableMap(map) => match self.tables.add(format, found.bytes) {
+                Ok(_) => Table::Id(map.table_id),
+                Err(error) => Table::Unreadable(error.to_string()),
+            },
+            Event::Rows(rows) => Table::Id(rows.table_id),
+            _ => Table::None,
+        }
+    }
+
+    /// What happens to an event of a transaction of this choice.
+    fn deed(&mut self, choice: Choice, event: &Event<'_>, table: &Table) -> Deed {
+        match choice {
+            Choice::Skip | Choice::Enough => return Deed::Pass,
+            Choice::Show => return Deed::Show,
+            Choice::Search | Choice::Found => {}
+        }
+        let mapped = match table {
+            Table::Id(id) => self.tables.get(*id),
+            _ => None,
+        };
+        match self.filter.relevance(event, mapped) {
+            Relevance::Wanted => {
+                self.choice = Choice::Found;
+                Deed::Show
+            }
+            Relevance::Frame if choice == Choice::Found => Deed::Show,
+            Relevance::Frame | Relevance::Announcement => Deed::Hold,
+            Relevance::Other => {
+                self.held.drop_announcement();
+                Deed::Pass
+            }
+        }
+    }
+
+    /// Puts out the line that was made, behind what was held back; or holds it back.
+    fn deliver(&mut self, deed: Deed, event: &Event<'_>, output: &mut Output<'_>) -> Result<Flow> {
+        if deed == Deed::Hold {
+            self.held.hold(event, &self.line);
+            return Ok(Flow::On);
+        }
+        if self.held.events > 0 {
+            let held = std::mem::take(&mut self.held);
+            self.totals.events += held.events;
+            if output.put(&held.bytes)? == Flow::Closed {
+                return Ok(Flow::Closed);
+            }
+        }
+        self.totals.events += 1;
+        output.put(&self.line)
+    }
+}
+
+/// What happens to an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Show,
+    /// Shown if its transaction turns out to be wanted.
+    Hold,
+    Pass,
+}
+
+/// Which table an event speaks of.
+enum Table {
+    None,
+    Id(u64),
+    /// Its map's columns cannot be read, for this cause.
+    Unreadable(String),
+}
+
+impl Held {
+    fn hold(&mut self, event: &Event<'_>, line: &[u8]) {
+        self.announcement = matches!(event, Event::RowsQuery(_)).then_some(self.bytes.len());
+        self.bytes.extend_from_slice(line);
+        self.events += 1;
+    }
+
+    /// The rows of the statement that was held last are not wanted.
+    fn drop_announcement(&mut self) {
+        if let Some(start) = self.announcement.take() {
+            self.bytes.truncate(start);
+            self.events -= 1;
+        }
+    }
+}
+
+/// What the log's own format description does not have, mysqlbinlog does not read either; nor the
+/// rows and statements of formats that ended with 5.6 and 5.0.
+fn check_type(format: &FormatDescription, header: &EventHeader, v1_rows: bool) -> Result<()> {
+    /// Length of a Query event's fixed part in servers without status variables.
+    const QUERY_WITHOUT_STATUS: usize = 11;
+    let event_type = header.event_type;
+    let known = format.post_header_lengths().len();
+    if usize::from(event_type.0) > known && !event_type.is_mariadb() {
+        return Err(Error::new(
+            ErrorKind::Malformed,
+            format!(
+                "{event_type} event (type {}) in a log whose format description has {known} types",
+                event_type.0
+            ),
+        ));
+    }
+    if matches!(event_type.0, 23..=25) && !v1_rows {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("{event_type} event: rows as servers before 5.6 wrote them"),
+        )
+        .remedy("--v1-rows reads them all the same; mysqlbinlog and mysqld do not from 8.4 on"));
+    }
+    if matches!(event_type, EventType::HEARTBEAT | EventType::HEARTBEAT_V2) {
+        return Err(Error::new(
+            ErrorKind::Malformed,
+            "Heartbeat event in a file: it belongs on a connection only",
+        ));
+    }
+    if event_type == EventType::QUERY
+        && format
+            .post_header_length(event_type)
+            .is_some_and(|length| length <= QUERY_WITHOUT_STATUS)
+    {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "Query event without status variables, as servers before 5.0 wrote it",
+        ));
+    }
+    Ok(())
+}
+
+/// A payload is one transaction behind its GTID event, and nothing of the log's own.
+fn check_nested(event_type: EventType) -> Result<()> {
+    match event_type {
+        EventType::TRANSACTION_PAYLOAD
+        | EventType::FORMAT_DESCRIPTION
+        | EventType::ROTATE
+        | EventType::STOP
+        | EventType::PREVIOUS_GTIDS
+        | EventType::GTID
+        | EventType::ANONYMOUS_GTID
+        | EventType::GTID_TAGGED => Err(Error::new(
+            ErrorKind::Malformed,
+            format!("{event_type} event"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+#[cold]
+fn in_payload(error: Error) -> Error {
+    Error::new(
+        error.kind(),
+        format!("inside a compressed transaction: {}", error.message()),
+    )
+}
+
+/// The checksum as it stands in the file.
+fn checksum(log: &LogEvent<'_>, body_length: usize) -> Option<u32> {
+    if log.format.checksum() != ChecksumAlgorithm::Crc32 {
+        return None;
+    }
+    let stored = log.bytes.get(body_length..)?.first_chunk::<4>()?;
+    Some(u32::from_le_bytes(*stored))
+}

@@ -1,0 +1,142 @@
+//! What a column holds where a statement does not say: its default as bytes of a row.
+
+use crate::{Error, ErrorKind, Result as Outcome};
+
+use super::context::StatementContext;
+use super::data_type::DataType;
+use super::decimal::Decimal;
+use super::definition::{ColumnDefault, ColumnDefinition, Literal};
+use super::temporal::{DateTime, Time, Timestamp};
+use super::value::{Plain, Session};
+use super::write::{Written, enum_width, no_fit};
+
+impl ColumnDefinition {
+    /// The value that a row gets where an INSERT does not name the column (an image of
+    /// `binlog_row_image=MINIMAL` omits it), as it stands in a row image; `None` is NULL.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where it depends on more than the definition and the session: expressions,
+    /// generated columns, AUTO_INCREMENT, dates in a time zone that is not known here.
+    pub fn default_value(&self, context: &StatementContext<'_>) -> Outcome<Option<Vec<u8>>> {
+        self.packed_default(context).map_err(|reason| {
+            Error::new(
+                ErrorKind::Unsupported,
+                format!("default of column {}: {reason}", self.name),
+            )
+            .remedy("set binlog_row_image=FULL on every member")
+        })
+    }
+
+    /// The packed value of the default; `Ok(None)` is NULL. The error says why it cannot be told.
+    pub(crate) fn packed_default(
+        &self,
+        context: &StatementContext<'_>,
+    ) -> Result<Option<Vec<u8>>, String> {
+        let session = Session::of(context);
+        if self.generated.is_some() {
+            return Err("the value of a generated column is computed".to_owned());
+        }
+        if self.auto_increment {
+            return Err("AUTO_INCREMENT numbers the rows".to_owned());
+        }
+        match &self.default {
+            ColumnDefault::Null => Ok(None),
+            ColumnDefault::None if self.nullable => Ok(None),
+            ColumnDefault::None => self.implicit_default(session).map(Some),
+            ColumnDefault::Expression(text) => Err(format!("the default is the expression {text}")),
+            ColumnDefault::CurrentTimestamp => self.current_timestamp(context).map(Some),
+            ColumnDefault::Constant(literal) => {
+                let value = match literal {
+                    Literal::Text(text) => Plain::Text(text.clone()),
+                    Literal::Bytes(bytes) | Literal::Bits(bytes) => Plain::Bytes(bytes.clone()),
+                    Literal::Number(text) => match Decimal::parse(text) {
+                        Some(number) => Plain::Exact(number),
+                        None => return Err(format!("the default is {text}")),
+                    },
+                };
+                self.write_constant(&value, session).map(Some)
+            }
+        }
+    }
+
+    /// A constant may say less than a value of a row: numbers for members and dates.
+    fn write_constant(&self, value: &Plain, session: Session) -> Written {
+        let number = match value {
+            Plain::Exact(number) => number.to_integer(),
+            _ => None,
+        };
+        match (&self.data_type, number) {
+            (DataType::Enum(members), Some(number)) if number as usize <= members.len() => {
+                Ok(number.to_le_bytes()[..enum_width(members)].to_vec())
+            }
+            (DataType::Set(_), Some(number)) => {
+                Ok(number.to_le_bytes()[..self.set_width()].to_vec())
+            }
+            (DataType::Date | DataType::DateTime(_) | DataType::Timestamp(_), Some(number)) => {
+                match number_date(number) {
+                    Some(value) => self.write_plain(&Plain::DateTime(value, 0), session),
+                    None => no_fit(),
+                }
+            }
+            (DataType::Time(_), Some(number)) => {
+                let hms = number.abs();
+                let seconds = hms / 10_000 * 3600 + hms / 100 % 100 * 60 + hms % 100;
+                let value = Time((seconds * number.signum() * 1_000_000) as i64);
+                self.write_plain(&Plain::Time(value, 0), session)
+            }
+            _ => self.write_plain(value, session),
+        }
+    }
+
+    /// What rows that are there get in a new column that is NOT NULL and has no DEFAULT.
+    fn implicit_default(&self, session: Session) -> Written {
+        let zero = || Plain::Exact(Decimal::from_integer(0));
+        match &self.data_type {
+            DataType::Enum(members) => Ok(1u64.to_le_bytes()[..enum_width(members)].to_vec()),
+            DataType::Date | DataType::DateTime(_) | DataType::Timestamp(_) => {
+                self.write_plain(&Plain::DateTime(DateTime::ZERO, 0), session)
+            }
+            DataType::Time(_) => self.write_plain(&Plain::Time(Time(0), 0), session),
+            DataType::Bit(_) | DataType::Year => self.write_plain(&zero(), session),
+            data_type if data_type.is_number() => self.write_plain(&zero(), session),
+            DataType::Json | DataType::Geometry(_) | DataType::Vector(_) => self.no_conversion(),
+            _ => self.write_plain(&Plain::Text(String::new()), session),
+        }
+    }
+
+    fn current_timestamp(&self, context: &StatementContext<'_>) -> Written {
+        let session = Session::of(context);
+        let fraction = match self.data_type {
+            DataType::DateTime(fraction) | DataType::Timestamp(fraction) => u32::from(fraction),
+            DataType::Date | DataType::Time(_) => 0,
+            _ => return self.no_conversion(),
+        };
+        let now = Timestamp::now(context, fraction);
+        match self.data_type {
+            DataType::Timestamp(_) => self.write_plain(&Plain::Timestamp(now, fraction), session),
+            _ => {
+                let local = now.to_datetime(session.zone()?);
+                self.write_plain(&Plain::DateTime(local, fraction), session)
+            }
+        }
+    }
+}
+
+/// `YYYYMMDD` or `YYYYMMDDhhmmss`.
+fn number_date(number: i128) -> Option<DateTime> {
+    let number = u64::try_from(number).ok()?;
+    let (date, clock) = if number > 99_999_999 {
+        (number / 1_000_000, number % 1_000_000)
+    } else {
+        (number, 0)
+    };
+    DateTime::parse(&format!(
+        "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
+        date / 10_000,
+        date / 100 % 100,
+        date % 100,
+        clock / 10_000,
+        clock / 100 % 100,
+        clock % 100
+    ))
+}
