@@ -62,6 +62,11 @@ impl Events {
         self.dropped.load(Ordering::Relaxed)
     }
 
+    /// The next event, if one is here.
+    pub fn try_next(&self) -> Option<Event> {
+        self.receiver.try_recv().ok()
+    }
+
     /// The next event, if one comes within `timeout`.
     pub fn next_timeout(&self, timeout: Duration) -> Option<Event> {
         self.receiver.recv_timeout(timeout).ok()

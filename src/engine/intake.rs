@@ -53,4 +53,10 @@ impl Intake {
         let empty = self.recycled.try_recv().unwrap_or_default();
         self.assembler.take(empty)
     }
+
+    /// Bytes held.
+    #[cfg(test)]
+    pub(super) fn byte_size(&self) -> usize {
+        self.assembler.byte_size()
+    }
 }

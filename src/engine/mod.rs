@@ -19,6 +19,8 @@ mod intake;
 mod parts;
 mod receiver;
 mod shared;
+#[cfg(test)]
+mod simulation;
 mod status;
 
 use std::fmt;
@@ -40,7 +42,7 @@ use crate::recovery::{Phase, Settings};
 use crate::target::Target;
 use crate::{Error, ErrorKind, Limits, Result};
 use parts::Parts;
-use shared::{Fact, Shared};
+use shared::{Clock, Fact, Shared};
 
 /// How the member presents itself to donors when nothing else is set.
 const DEFAULT_SERVER_ID: u32 = 0x7E_7015;
@@ -134,7 +136,7 @@ impl MemberBuilder {
     /// # Errors
     /// A setting out of its range, or a thread that cannot be started.
     pub fn start(self) -> Result<Member> {
-        Parts::assemble(self)?.start()
+        Parts::assemble(self, Clock::Real(Instant::now()))?.start()
     }
 }
 

@@ -11,7 +11,7 @@ use super::applier::Applier;
 use super::cache::Cache;
 use super::controller::{self, Controller, Request, Window};
 use super::receiver::ReceiverThreads;
-use super::shared::{self, Fact, Shared};
+use super::shared::{self, Clock, Fact, Shared};
 use super::{Member, MemberBuilder, Status};
 use crate::Result;
 use crate::group::{Feed, Group, Room};
@@ -32,13 +32,13 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    pub(super) fn assemble(builder: MemberBuilder) -> Result<Self> {
+    pub(super) fn assemble(builder: MemberBuilder, clock: Clock) -> Result<Self> {
         builder.settings.validate()?;
         let uuid = builder
             .uuid
             .unwrap_or_else(|| Uuid::from_random(rand::random()));
         let executed = builder.target.gtid_executed();
-        let shared = Arc::new(Shared::new(executed.clone(), builder.subscribers));
+        let shared = Arc::new(Shared::new(executed.clone(), builder.subscribers, clock));
         let status = Arc::new(Mutex::new(Status {
             phase: Phase::Joining,
             donor: None,

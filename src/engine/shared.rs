@@ -54,6 +54,9 @@ pub(super) struct Shared {
 pub(super) enum Clock {
     /// Time since the member was started.
     Real(Instant),
+    /// Nanoseconds, set by a simulation.
+    #[cfg(test)]
+    Virtual(std::sync::Arc<AtomicU64>),
 }
 
 /// What came of a turn of a thread's loop, which does one piece of work without waiting.
@@ -67,9 +70,9 @@ pub(super) enum Turn {
 }
 
 impl Shared {
-    pub(super) fn new(executed: GtidSet, subscribers: Subscribers) -> Self {
+    pub(super) fn new(executed: GtidSet, subscribers: Subscribers, clock: Clock) -> Self {
         Self {
-            clock: Clock::Real(Instant::now()),
+            clock,
             executed: Mutex::new(executed),
             executed_told: AtomicBool::new(false),
             delivered: Mutex::default(),
@@ -87,6 +90,10 @@ impl Shared {
     pub(super) fn now(&self) -> Duration {
         match &self.clock {
             Clock::Real(started) => started.elapsed(),
+            #[cfg(test)]
+            Clock::Virtual(nanos) => {
+                Duration::from_nanos(nanos.load(std::sync::atomic::Ordering::Relaxed))
+            }
         }
     }
 }

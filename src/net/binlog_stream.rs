@@ -178,7 +178,10 @@ impl BinlogStream {
         if self.ended {
             return Ok(None);
         }
-        if let Err(error) = self.connection.fill_to_packet() {
+        if let Err(error) = self
+            .connection
+            .fill_to_checked_packet(dump::check_incomplete)
+        {
             return Err(error.at_donor(self.connection.endpoint().to_string()));
         }
         match dump::parse(self.connection.reader().packet()) {

@@ -301,7 +301,20 @@ impl Connection {
     /// Reads until a packet is whole and makes it the current one.
     #[inline]
     pub(super) fn fill_to_packet(&mut self) -> Result<()> {
+        self.fill_to_checked_packet(|_, _| Ok(()))
+    }
+
+    /// As [`fill_to_packet`](Self::fill_to_packet); `check` sees the length and the part so far of
+    /// every packet that has to be waited for.
+    #[inline]
+    pub(super) fn fill_to_checked_packet(
+        &mut self,
+        check: impl Fn(usize, &[u8]) -> Result<()>,
+    ) -> Result<()> {
         while !self.reader.advance()? {
+            if let Some((length, body)) = self.reader.incomplete() {
+                check(length, body)?;
+            }
             let count = self.transport.read(self.reader.space())?;
             self.reader.received(count);
         }

@@ -58,6 +58,16 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The plan of a member that is alone in its group.
+    pub(super) fn alone() -> Self {
+        Self {
+            method: Method::Nothing,
+            reason: "alone in the group".into(),
+            missing: GtidSet::new(),
+            errant: GtidSet::new(),
+        }
+    }
+
     /// Compares `own` with the group, whose members but this one are in `view`. `can_clone` says
     /// whether this member's data can be replaced with a donor's.
     pub fn new(
@@ -67,14 +77,6 @@ impl Plan {
         settings: &Settings,
         can_clone: bool,
     ) -> Self {
-        if view.members.is_empty() {
-            return Self {
-                method: Method::Nothing,
-                reason: "alone in the group".into(),
-                missing: GtidSet::new(),
-                errant: GtidSet::new(),
-            };
-        }
         let mut group = view.executed();
         if let Cut::Gtids(set) = cut {
             group.extend(set);
@@ -315,17 +317,12 @@ mod tests {
     }
 
     #[test]
-    fn alone_there_is_nothing_to_recover_from() {
-        let cut = Cut::Gtids(gtids("1-100"));
-        let plan = Plan::new(
-            &gtids("1-200"),
-            &View::default(),
-            &cut,
-            &Settings::default(),
-            true,
-        );
-        assert_eq!(plan.method, Method::Nothing);
-        assert!(plan.errant.is_empty());
+    fn a_group_whose_members_have_all_left_is_no_way_to_be_alone() {
+        for cut in [Cut::Gtids(gtids("1-100")), Cut::ViewId("17:4".into())] {
+            let (own, view) = (gtids("1-50"), View::default());
+            let plan = Plan::new(&own, &view, &cut, &Settings::default(), true);
+            assert_eq!(plan.method, Method::Impossible);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! any asynchronous replica.
 
 use super::server_error::{ERR_HEADER, ServerError};
+use crate::binlog::EventHeader;
 use crate::{Error, ErrorKind, Result};
 
 /// One packet of a dump.
@@ -35,6 +36,30 @@ pub fn parse(packet: &[u8]) -> Result<DumpPacket<'_>> {
     }
 }
 
+/// Checks a packet of which only a part has come: the event in it says how long it is.
+///
+/// A packet's own header has no checksum. If it claims too much, the packets behind it, heartbeats
+/// among them, would be taken for its body, and waited for without end.
+///
+/// # Errors
+/// [`ErrorKind::Malformed`] if the packet's `length` is not that of its event.
+pub fn check_incomplete(length: usize, body: &[u8]) -> Result<()> {
+    let Some((0, event)) = body.split_first() else {
+        return Ok(());
+    };
+    match EventHeader::decode(event) {
+        Ok(header) if header.length as usize + 1 != length => Err(Error::new(
+            ErrorKind::Malformed,
+            format!(
+                "packet of {length} bytes for an event of {} bytes",
+                header.length
+            ),
+        )),
+        // One that is too short to say so yet, or damaged, shows when the packet is whole.
+        _ => Ok(()),
+    }
+}
+
 #[cold]
 fn parse_end(packet: &[u8]) -> Result<DumpPacket<'_>> {
     match packet.first() {
@@ -53,6 +78,26 @@ fn parse_end(packet: &[u8]) -> Result<DumpPacket<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_packet_that_claims_too_much_is_seen_before_it_is_whole() {
+        let header = EventHeader {
+            timestamp: 0,
+            event_type: crate::binlog::EventType::HEARTBEAT,
+            server_id: 1,
+            length: 40,
+            end_log_pos: 0,
+            flags: 0,
+        };
+        let mut body = vec![0];
+        body.extend_from_slice(&header.encode());
+        assert!(check_incomplete(41, &body).is_ok());
+        let error = check_incomplete(41 + (1 << 20), &body).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Malformed);
+        assert!(check_incomplete(1 << 20, &body[..19]).is_ok());
+        assert!(check_incomplete(1 << 20, b"\xffmessage of an error that is still coming").is_ok());
+        assert!(check_incomplete(1 << 20, b"").is_ok());
+    }
 
     #[test]
     fn event_end_and_error_are_told_apart() {

@@ -75,9 +75,14 @@ impl Machine {
         self.view = view;
         self.cut = cut;
         self.note_majority();
-        let nobody_is_online = self.view.online().next().is_none();
-        if matches!(self.cut, Cut::Gtids(_)) && nobody_is_online && !self.view.members.is_empty() {
-            // As in a group of 8.3.0 and later: nobody could tell us where phase 1 ends.
+        let must_have_online = match &self.cut {
+            // Alone there is nothing to be told, unless the group has had others before.
+            Cut::Gtids(cut) if self.view.members.is_empty() => !cut.is_subset(&self.executed),
+            // As in a group of 8.3.0 and later: nobody else could tell us where phase 1 ends.
+            Cut::Gtids(_) => true,
+            Cut::ViewId(_) => false,
+        };
+        if must_have_online && self.view.online().next().is_none() {
             return self.fail(
                 Error::new(
                     ErrorKind::NoDonor,
@@ -85,6 +90,10 @@ impl Machine {
                 )
                 .remedy("bring at least one member ONLINE, or bootstrap the group"),
             );
+        }
+        if self.view.members.is_empty() {
+            self.act(Action::Planned(Plan::alone()));
+            return self.start_catch_up();
         }
         self.plan(false);
     }

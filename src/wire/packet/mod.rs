@@ -265,6 +265,20 @@ impl PacketReader {
         self.buffer.get(self.packet.clone()).unwrap_or_default()
     }
 
+    /// The packet that is still coming: its length, as far as one header says it, and what has come
+    /// of it. `None` between packets and where it goes on in further packets of full length.
+    pub fn incomplete(&self) -> Option<(usize, &[u8])> {
+        match self.join {
+            Join::None => {
+                let (length, _) = self.peek_header()?;
+                let body = self.buffer.get(self.start + HEADER_LENGTH..self.end)?;
+                (length < MAX_CHUNK).then_some((length, body))
+            }
+            Join::Chunk { left, last: true } => Some((self.joined.len() + left, &self.joined)),
+            Join::Chunk { .. } | Join::Header | Join::Done => None,
+        }
+    }
+
     /// Whether another whole packet lies in the buffer already.
     #[inline]
     pub fn has_packet(&self) -> bool {

@@ -1,0 +1,317 @@
+//! One life of the joiner's process: the product's controller, cache, applier and intake, turned by
+//! hand in an order that the seed chooses.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use super::auditor::Auditor;
+use super::ledger::{Account, Ledger};
+use super::network::{Connection, Orders, SECOND, SimReceivers};
+use super::world::{SimGroup, World};
+use crate::Result;
+use crate::engine::applier::Applier;
+use crate::engine::cache::Cache;
+use crate::engine::controller::{Controller, Request, answer};
+use crate::engine::parts::Parts;
+use crate::engine::shared::{Clock, Fact, Turn};
+use crate::engine::{Events, Member};
+use crate::group::{Cut, Group, Room, View};
+use crate::gtid::Uuid;
+use crate::recovery::{Machine, Phase, Settings};
+
+/// The joiner's own UUID.
+const OWN: Uuid = Uuid([0x77; 16]);
+
+pub(super) struct Joiner {
+    controller: Controller,
+    applier: Applier,
+    cache: Cache,
+    group: Arc<dyn Group>,
+    room: Arc<Room>,
+    requests: crossbeam_channel::Receiver<Request>,
+    facts: crossbeam_channel::Sender<Fact>,
+    events: Events,
+    orders: Arc<Mutex<Orders>>,
+    clock: Arc<AtomicU64>,
+    account: Arc<Mutex<Account>>,
+    world: Arc<Mutex<World>>,
+    pub(super) connection: Option<Connection>,
+    pub(super) auditor: Auditor,
+    /// Requests that the group has not answered yet.
+    asked: Option<(u64, Request)>,
+    /// How long the applier is busy with what it took last.
+    applier_free: u64,
+    /// Longest time that a group commit takes.
+    pub(super) slowness: u64,
+    /// When the controller looks at its counters again.
+    look: u64,
+    cache_bytes: usize,
+    /// Whether the phase is one in which the controller's windows matter.
+    pub(super) result: Option<Result<()>>,
+}
+
+/// What there is to do now.
+#[derive(Clone, Copy)]
+enum Actor {
+    Controller,
+    Applier,
+    Cache,
+    Group,
+    Network,
+}
+
+impl Joiner {
+    pub(super) fn start(
+        world: &Arc<Mutex<World>>,
+        account: &Arc<Mutex<Account>>,
+        clock: &Arc<AtomicU64>,
+        settings: &Settings,
+        random: &mut StdRng,
+    ) -> Self {
+        let cache_bytes = [5_000, 100_000, 100_000_000][random.random_range(0..3)];
+        let ledger = Ledger {
+            account: Arc::clone(account),
+            world: Arc::clone(world),
+        };
+        let builder = Member::builder(SimGroup(Arc::clone(world)), ledger)
+            .settings(settings.clone())
+            .cache_bytes(cache_bytes)
+            .uuid(OWN);
+        let events = builder.events();
+        let parts = Parts::assemble(builder, Clock::Virtual(Arc::clone(clock)))
+            .expect("settings in their ranges");
+        let orders = Arc::default();
+        let mut controller = parts.controller;
+        controller.machine = Machine::new(settings.clone(), OWN, random.random());
+        controller.receivers = Box::new(SimReceivers(Arc::clone(&orders)));
+        Self {
+            room: Arc::clone(&parts.cache.room),
+            controller,
+            applier: parts.applier,
+            cache: parts.cache,
+            group: parts.group,
+            requests: parts.requests,
+            facts: parts.facts,
+            events,
+            orders,
+            clock: Arc::clone(clock),
+            account: Arc::clone(account),
+            world: Arc::clone(world),
+            connection: None,
+            auditor: Auditor::new(settings.clone()),
+            asked: None,
+            applier_free: 0,
+            slowness: [0, 2_000_000, 300_000_000][random.random_range(0..3)],
+            look: 0,
+            cache_bytes,
+            result: None,
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.load(Relaxed)
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.controller.machine.phase()
+    }
+
+    /// When there is something to do next, if nothing else happens.
+    pub(super) fn due(&self) -> Option<u64> {
+        let wakeup = self.controller.machine.next_wakeup();
+        let applier = (!self.applier.work.is_empty()).then_some(self.applier_free);
+        [
+            wakeup.map(|at| at.as_nanos() as u64),
+            self.connection.as_ref().map(|connection| connection.due),
+            self.asked.as_ref().map(|(at, _)| *at),
+            matches!(self.phase(), Phase::Transfer | Phase::CatchUp).then_some(self.look),
+            applier,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Does one thing, if there is one to do now.
+    pub(super) fn step(&mut self, random: &mut StdRng) -> Result<bool, String> {
+        let now = self.now();
+        let mut ready = [None; 5];
+        let mut count = 0;
+        let mut add = |is_ready: bool, actor| {
+            if is_ready {
+                ready[count] = Some(actor);
+                count += 1;
+            }
+        };
+        let wakeup = self.controller.machine.next_wakeup();
+        let looks = matches!(self.phase(), Phase::Transfer | Phase::CatchUp) && self.look <= now;
+        add(
+            !self.controller.facts.is_empty()
+                || !self.controller.news.is_empty()
+                || wakeup.is_some_and(|at| at.as_nanos() as u64 <= now)
+                || looks
+                || self.look == 0,
+            Actor::Controller,
+        );
+        let has_work = self.applier.next.is_some()
+            || !self.applier.fences.is_empty()
+            || !self.applier.work.is_empty();
+        add(has_work && self.applier_free <= now, Actor::Applier);
+        let can_pass_on =
+            self.cache.is_released && !self.cache.queue.is_empty() && !self.cache.applier.is_full();
+        add(
+            !self.cache.feed.is_empty() || !self.cache.release.is_empty() || can_pass_on,
+            Actor::Cache,
+        );
+        let answers = self
+            .asked
+            .as_ref()
+            .map_or(!self.requests.is_empty(), |(at, _)| *at <= now);
+        add(answers, Actor::Group);
+        let arrives = self
+            .connection
+            .as_ref()
+            .is_some_and(|connection| connection.due <= now);
+        add(arrives, Actor::Network);
+        if count == 0 {
+            return Ok(false);
+        }
+        match ready[random.random_range(0..count)] {
+            Some(Actor::Applier) => self.turn_applier(random),
+            Some(Actor::Cache) => {
+                assert_ne!(self.cache.turn(), Turn::Ended);
+            }
+            Some(Actor::Group) => self.turn_group(random)?,
+            Some(Actor::Network) => self.turn_network(),
+            Some(Actor::Controller) | None => {
+                if looks || self.look == 0 {
+                    self.look = now + SECOND;
+                }
+                self.turn_controller()?;
+            }
+        }
+        self.check_memory()?;
+        Ok(true)
+    }
+
+    fn turn_controller(&mut self) -> Result<(), String> {
+        if self.result.is_some() {
+            return Ok(());
+        }
+        self.result = self.controller.turn();
+        let now = Duration::from_nanos(self.now());
+        while let Some(event) = self.events.try_next() {
+            let executed = self.account.lock().executed.clone();
+            self.auditor.event(now, &event, &executed)?;
+        }
+        if let Some(Err(error)) = &self.result {
+            self.auditor.end(now, error)?;
+        }
+        let orders = std::mem::take(&mut *self.orders.lock());
+        if orders.stop {
+            self.connection = None;
+        }
+        if let Some(receiver) = orders.start {
+            let connection = Connection::new(receiver, &mut self.world.lock(), self.now());
+            self.connection = Some(connection);
+        }
+        Ok(())
+    }
+
+    fn turn_applier(&mut self, random: &mut StdRng) {
+        assert_ne!(self.applier.turn(), Turn::Ended);
+        self.applier_free = self.now() + random.random_range(0..=self.slowness);
+    }
+
+    fn turn_network(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.step(&mut self.world.lock(), self.clock.load(Relaxed));
+            if connection.is_over {
+                self.connection = None;
+            }
+        }
+    }
+
+    /// The group thread takes a request, and answers it some time later.
+    fn turn_group(&mut self, random: &mut StdRng) -> Result<(), String> {
+        let Some((_, request)) = self.asked.take() else {
+            if let Ok(request) = self.requests.try_recv() {
+                let time = random.random_range(0..200_000_000);
+                self.asked = Some((self.now() + time, request));
+            }
+            return Ok(());
+        };
+        let fact = answer(&*self.group, request);
+        // Everything told before has been taken in, so that the auditor knows what was known when.
+        self.turn_controller()?;
+        match &fact {
+            Fact::Joined(joined) => {
+                self.auditor.joined(joined.view.clone());
+                if let Cut::Gtids(cut) = &joined.cut {
+                    self.auditor.cut = cut.clone();
+                }
+            }
+            Fact::Read(view) => self.auditor.view(view.clone()),
+            _ => {}
+        }
+        let _ = self.facts.send(fact);
+        self.turn_controller()
+    }
+
+    /// The group tells a new view.
+    pub(super) fn tell_view(&mut self) -> Result<(), String> {
+        let (view, feed): (View, _) = {
+            let mut world = self.world.lock();
+            let view = world.view();
+            let Some(delivery) = &world.delivery else {
+                return Ok(());
+            };
+            (view, delivery.feed.clone())
+        };
+        self.turn_controller()?;
+        self.auditor.view(view.clone());
+        feed.view_changed(view);
+        self.turn_controller()
+    }
+
+    pub(super) fn change_settings(&mut self, settings: Settings) -> Result<(), String> {
+        self.turn_controller()?;
+        self.auditor.set_settings(settings.clone());
+        let _ = self.facts.send(Fact::Settings(Box::new(settings)));
+        self.turn_controller()
+    }
+
+    /// Asks it to stop, which it must do at once and without an error.
+    pub(super) fn stop(&mut self) -> Result<(), String> {
+        self.turn_controller()?;
+        if self.result.is_some() {
+            return Ok(());
+        }
+        let _ = self.facts.send(Fact::Stop);
+        self.turn_controller()?;
+        match &self.result {
+            Some(Ok(())) if self.connection.is_none() => Ok(()),
+            other => Err(format!("asked to stop: {other:?}")),
+        }
+    }
+
+    fn check_memory(&self) -> Result<(), String> {
+        // A delivery is taken as long as there is room: the last one may go beyond.
+        let cached = self.room.used();
+        let largest = 20 * super::network::LARGEST_TRANSACTION;
+        if cached > self.cache_bytes + 17 * largest {
+            return Err(format!("the cache holds {cached} bytes"));
+        }
+        let received = self.connection.as_ref().map_or(0, Connection::byte_size);
+        if received > Connection::LIMIT {
+            return Err(format!("the receiver holds {received} bytes"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,374 @@
+//! One connection of the recovery channel: a donor's bytes, whatever happens to them on the way, and
+//! the product's own framing, packet parser and intake at the end.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rand::RngExt;
+
+use super::history::events;
+use super::world::{World, number};
+use crate::binlog::ChecksumAlgorithm;
+use crate::engine::intake::Intake;
+use crate::engine::receiver::{Receiver, Receivers, ended};
+use crate::engine::shared::{BATCH_BYTES, Fact, Source, Work};
+use crate::gtid::GtidSet;
+use crate::transaction::Batch;
+use crate::wire::dump::{self, DumpPacket};
+use crate::wire::packet::{PacketReader, write_packet};
+use crate::{Error, ErrorKind, Limits, Result};
+
+pub(super) const SECOND: u64 = 1_000_000_000;
+const MILLI: u64 = 1_000_000;
+/// `replica_net_timeout`.
+const READ_TIMEOUT: u64 = 60 * SECOND;
+const HEARTBEAT: u64 = 30 * SECOND;
+/// More than the largest transaction of a history.
+pub(super) const LARGEST_TRANSACTION: usize = 50_000;
+
+/// What the controller has asked for since it was last looked at.
+#[derive(Default)]
+pub(super) struct Orders {
+    pub(super) stop: bool,
+    pub(super) start: Option<Receiver>,
+}
+
+pub(super) struct SimReceivers(pub(super) Arc<Mutex<Orders>>);
+
+impl Receivers for SimReceivers {
+    fn start(&mut self, receiver: Receiver) -> Result<()> {
+        let mut orders = self.0.lock();
+        assert!(orders.start.is_none(), "two receivers at once");
+        orders.start = Some(receiver);
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        let mut orders = self.0.lock();
+        orders.stop = true;
+        orders.start = None;
+    }
+}
+
+/// What becomes of a connection, drawn when it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Refuse,
+    Silent,
+    Login,
+    Serve,
+}
+
+pub(super) struct Connection {
+    receiver: Receiver,
+    donor: usize,
+    fate: Fate,
+    /// When it does its next step.
+    pub(super) due: u64,
+    is_open: bool,
+    intake: Intake,
+    reader: PacketReader,
+    sequence: u8,
+    /// Bytes on their way.
+    wire: Vec<u8>,
+    sent: usize,
+    /// Bytes that arrive before the connection breaks, before a bit flips, before silence.
+    cut_at: Option<usize>,
+    flip_at: Option<usize>,
+    stall_at: Option<usize>,
+    end_at: Option<usize>,
+    has: GtidSet,
+    /// The place of the next transaction that the donor looks at.
+    next: usize,
+    replays: bool,
+    withholds: Option<usize>,
+    heard: u64,
+    /// What the applier has no room for yet.
+    waiting: Option<Batch>,
+    pub(super) is_over: bool,
+}
+
+impl Connection {
+    pub(super) fn new(receiver: Receiver, world: &mut World, now: u64) -> Self {
+        let faults = world.faults.clone();
+        let donor = number(&receiver.donor);
+        let fate = if world.chance(faults.refuse) || !world.members[donor].is_in {
+            Fate::Refuse
+        } else if world.chance(faults.silent) {
+            Fate::Silent
+        } else if world.chance(faults.login) {
+            Fate::Login
+        } else {
+            Fate::Serve
+        };
+        let mut place = |chances: u32| {
+            let most = [500, 5_000, 50_000][world.random.random_range(0..3)];
+            let at = world.random.random_range(0..most);
+            world.chance(chances).then_some(at)
+        };
+        let cut_at = place(faults.cut);
+        let flip_at = place(faults.flip);
+        let stall_at = place(faults.stall);
+        let end_at = place(faults.end);
+        let length = world.history.len();
+        let withheld = world.random.random_range(0..=length);
+        let shared = Arc::clone(&receiver.shared);
+        let intake = Intake::new(
+            receiver.limits.clone(),
+            ChecksumAlgorithm::Crc32,
+            shared,
+            receiver.recycled.clone(),
+        );
+        // The command that asked for the stream was packet 0.
+        let mut reader = PacketReader::new(4096, Limits::default().packet_bytes);
+        reader.set_sequence(1);
+        Self {
+            has: receiver.request.gtid_set.clone(),
+            receiver,
+            donor,
+            fate,
+            due: now + world.random.random_range(0..50 * MILLI),
+            is_open: false,
+            intake,
+            reader,
+            sequence: 1,
+            wire: Vec::new(),
+            sent: 0,
+            cut_at,
+            flip_at,
+            stall_at,
+            end_at,
+            next: 0,
+            replays: world.chance(faults.replay),
+            withholds: world.chance(faults.withhold).then_some(withheld),
+            heard: now,
+            waiting: None,
+            is_over: false,
+        }
+    }
+
+    /// The donor process is gone, or has been told to serve nobody.
+    pub(super) fn lose(&mut self, donor: usize) {
+        if self.donor == donor {
+            self.cut_at = Some(0);
+        }
+    }
+
+    /// Whatever was planted is taken out; a donor that holds something back starts anew.
+    pub(super) fn heal(&mut self, now: u64) {
+        if self.withholds.is_some() || self.stall_at.is_some() || self.fate != Fate::Serve {
+            self.cut_at = Some(0);
+            self.fate = Fate::Serve;
+            self.stall_at = None;
+            self.due = now;
+        }
+        self.flip_at = None;
+    }
+
+    pub(super) fn byte_size(&self) -> usize {
+        self.intake.byte_size() + self.waiting.as_ref().map_or(0, Batch::byte_size)
+    }
+
+    pub(super) fn step(&mut self, world: &mut World, now: u64) {
+        if let Err(error) = self.try_step(world, now) {
+            self.is_over = true;
+            self.tell(Fact::ReceiverFailed {
+                attempt: self.receiver.attempt,
+                error: error.at_donor(self.receiver.endpoint.to_string()),
+            });
+        }
+    }
+
+    fn tell(&self, fact: Fact) {
+        let _ = self.receiver.facts.send(fact);
+    }
+
+    fn try_step(&mut self, world: &mut World, now: u64) -> Result<()> {
+        if !self.is_open {
+            return self.open(world, now);
+        }
+        if !self.pass_on() {
+            // The applier has no room: the receiver does not read.
+            self.due = now + 50 * MILLI;
+            return Ok(());
+        }
+        self.send(world, now);
+        let chunk = match world.random.random_range(0..10) {
+            0 => 1,
+            1..4 => world.random.random_range(1..100),
+            _ => world.random.random_range(100..20_000),
+        };
+        self.due = now + world.random.random_range(0..30 * MILLI);
+        self.arrive(chunk, world, now)
+    }
+
+    fn open(&mut self, world: &World, now: u64) -> Result<()> {
+        match self.fate {
+            Fate::Refuse => return Err(Error::new(ErrorKind::Network, "connection refused")),
+            Fate::Login => return Err(Error::new(ErrorKind::Authentication, "access denied")),
+            Fate::Silent => {
+                self.fate = Fate::Refuse;
+                self.due = now + 10 * SECOND;
+                return Ok(());
+            }
+            Fate::Serve => {}
+        }
+        self.is_open = true;
+        self.heard = now;
+        self.due = now;
+        self.tell(Fact::Connected {
+            attempt: self.receiver.attempt,
+        });
+        let donor = &world.members[self.donor];
+        let purged = world.history.executed(donor.purged);
+        if !purged.is_subset(&self.has) {
+            let mut packet = b"\xff\xd4\x04#HY000".to_vec();
+            packet.extend_from_slice(
+                b"Cannot replicate because the source purged required binary logs.",
+            );
+            self.put(&packet);
+            // Nothing follows an ERR packet.
+            self.next = usize::MAX;
+            return Ok(());
+        }
+        for event in events(&world.history.preamble(b"binlog.000001")) {
+            self.put_event(event);
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, payload: &[u8]) {
+        self.sequence = write_packet(self.sequence, payload, &mut self.wire);
+    }
+
+    fn put_event(&mut self, event: &[u8]) {
+        let mut payload = Vec::with_capacity(event.len() + 1);
+        payload.push(0);
+        payload.extend_from_slice(event);
+        self.put(&payload);
+    }
+
+    /// The donor puts on the wire what it has, as far as the wire takes it.
+    fn send(&mut self, world: &mut World, now: u64) {
+        let donor = &world.members[self.donor];
+        if self.stall_at.is_some_and(|at| self.sent >= at) {
+            return;
+        }
+        let mut has_sent = false;
+        while self.next < donor.executed && self.wire.len() < 20_000 {
+            let place = self.next;
+            self.next += 1;
+            let transaction = world.history.get(place);
+            let is_known = self.has.contains(&transaction.gtid);
+            if (is_known && !self.replays) || self.withholds == Some(place) {
+                continue;
+            }
+            if donor.diverged.is_some_and(|from| place >= from) && !is_known {
+                let bytes = world.history.conflicting(place);
+                for event in events(&bytes) {
+                    self.put_event(event);
+                }
+            } else {
+                for event in events(&world.history.get(place).bytes) {
+                    self.put_event(event);
+                }
+            }
+            has_sent = true;
+        }
+        if self.end_at.is_some_and(|at| self.sent >= at) && self.next != usize::MAX {
+            self.put(b"\xfe\0\0\0\0");
+            self.next = usize::MAX;
+        } else if !has_sent && self.wire.is_empty() && now >= self.heard + HEARTBEAT {
+            let heartbeat = world.history.heartbeat(b"binlog.000001");
+            self.put_event(&heartbeat);
+        }
+    }
+
+    /// The next bytes arrive, unless something is in their way.
+    fn arrive(&mut self, chunk: usize, world: &mut World, now: u64) -> Result<()> {
+        let mut count = chunk.min(self.wire.len());
+        if let Some(at) = self.cut_at {
+            count = count.min(at.saturating_sub(self.sent));
+        }
+        if let Some(at) = self.stall_at {
+            count = count.min(at.saturating_sub(self.sent));
+        }
+        if let Some(at) = self.flip_at
+            && (self.sent..self.sent + count).contains(&at)
+        {
+            self.wire[at - self.sent] ^= 1 << world.random.random_range(0..8);
+        }
+        if count > 0 {
+            self.heard = now;
+        } else if now >= self.heard + READ_TIMEOUT {
+            return Err(Error::new(ErrorKind::TimedOut, "nothing came for 60 s"));
+        } else {
+            // Nothing until something is there: a heartbeat, new transactions, the end of patience.
+            let is_cut = self.cut_at.is_some_and(|at| self.sent >= at);
+            self.due = now + if is_cut { 0 } else { SECOND };
+            if is_cut {
+                return Err(Error::new(ErrorKind::Network, "connection lost"));
+            }
+        }
+        let bytes: Vec<u8> = self.wire.drain(..count).collect();
+        self.sent += count;
+        self.receive(&bytes)
+    }
+
+    /// As the receiver thread: packets, events, batches.
+    fn receive(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let space = self.reader.space();
+            let count = space.len().min(bytes.len());
+            space[..count].copy_from_slice(&bytes[..count]);
+            self.reader.received(count);
+            bytes = &bytes[count..];
+            while self.reader.advance()? {
+                match dump::parse(self.reader.packet())? {
+                    DumpPacket::Event(event) => self.intake.push(event)?,
+                    DumpPacket::End => return Err(ended()),
+                }
+                if self.intake.is_due(|| self.reader.has_packet()) {
+                    let mut batch = self.intake.take();
+                    if let Some(waiting) = &mut self.waiting {
+                        for transaction in batch.iter() {
+                            waiting.push(&transaction);
+                        }
+                        batch = self.waiting.take().unwrap_or_default();
+                    }
+                    self.waiting = Some(batch);
+                    self.pass_on();
+                }
+            }
+            if let Some((length, body)) = self.reader.incomplete() {
+                dump::check_incomplete(length, body)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `false` if the applier has no room for what waits.
+    fn pass_on(&mut self) -> bool {
+        let Some(batch) = self.waiting.take() else {
+            return true;
+        };
+        let work = Work {
+            source: Source::Donor(self.receiver.connection),
+            batch,
+        };
+        match self.receiver.work.try_send(work) {
+            Ok(()) => true,
+            Err(error) => {
+                self.waiting = Some(error.into_inner().batch);
+                let shared = &self.receiver.shared;
+                shared
+                    .held_back
+                    .store(true, std::sync::atomic::Ordering::Relaxed);
+                false
+            }
+        }
+    }
+
+    /// The most that a connection may hold.
+    pub(super) const LIMIT: usize = 2 * (BATCH_BYTES + LARGEST_TRANSACTION);
+}

@@ -1,0 +1,407 @@
+//! The group: its history, its members, what each of them does wrong, and the door for a joiner.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use super::history::History;
+use crate::binlog::ChecksumAlgorithm;
+use crate::group::{Cut, Feed, Group, GroupMember, Joined, MemberState, View};
+use crate::gtid::{GtidSet, Uuid};
+use crate::net::{ConnectOptions, Endpoint, ServerVersion};
+use crate::transaction::{Assembler, Batch};
+use crate::{Error, ErrorKind, Limits};
+
+/// What may go wrong in a run, and how often; drawn from the seed.
+#[derive(Debug, Clone)]
+pub(super) struct Faults {
+    /// Chances in 1000 for each connection to a donor.
+    pub(super) refuse: u32,
+    pub(super) silent: u32,
+    pub(super) login: u32,
+    pub(super) cut: u32,
+    pub(super) flip: u32,
+    pub(super) stall: u32,
+    pub(super) end: u32,
+    pub(super) replay: u32,
+    pub(super) withhold: u32,
+    /// Chances in 1000 for each step of the group.
+    pub(super) leave: u32,
+    pub(super) unreachable: u32,
+    pub(super) purge: u32,
+    pub(super) diverge: u32,
+    pub(super) lie: u32,
+    /// Chances in 1000 for each question to the group.
+    pub(super) no_answer: u32,
+    /// Chances in 100,000 for each step of the joiner.
+    pub(super) kill: u32,
+    pub(super) torn: u32,
+    pub(super) stop: u32,
+    pub(super) settings: u32,
+}
+
+impl Faults {
+    pub(super) const NONE: Self = Self {
+        refuse: 0,
+        silent: 0,
+        login: 0,
+        cut: 0,
+        flip: 0,
+        stall: 0,
+        end: 0,
+        replay: 0,
+        withhold: 0,
+        leave: 0,
+        unreachable: 0,
+        purge: 0,
+        diverge: 0,
+        lie: 0,
+        no_answer: 0,
+        kill: 0,
+        torn: 0,
+        stop: 0,
+        settings: 0,
+    };
+
+    /// Most faults are absent from most runs, so that those present have room to unfold.
+    pub(super) fn draw(random: &mut StdRng) -> Self {
+        let mut chance = |most: u32| {
+            if random.random_range(0..3) == 0 {
+                random.random_range(0..=most)
+            } else {
+                0
+            }
+        };
+        Self {
+            refuse: chance(600),
+            silent: chance(200),
+            login: chance(400),
+            cut: chance(1000),
+            flip: chance(500),
+            stall: chance(300),
+            end: chance(300),
+            replay: chance(300),
+            withhold: chance(300),
+            leave: chance(300),
+            unreachable: chance(200),
+            purge: chance(200),
+            diverge: chance(200),
+            lie: chance(200),
+            no_answer: chance(300),
+            kill: chance(1500),
+            torn: chance(1500),
+            stop: chance(300),
+            settings: chance(500),
+        }
+    }
+}
+
+pub(super) struct SimMember {
+    /// As it is shown in views, but for the sets.
+    pub(super) shown: GroupMember,
+    /// How much of the history it has applied.
+    pub(super) executed: usize,
+    /// How much of it is no longer in its binary logs.
+    pub(super) purged: usize,
+    /// From where on its data differs from the group's.
+    pub(super) diverged: Option<usize>,
+    /// Whether it tells wrong sets.
+    pub(super) lies: bool,
+    /// Whether it is in the view.
+    pub(super) is_in: bool,
+}
+
+pub(super) struct World {
+    pub(super) history: History,
+    pub(super) members: Vec<SimMember>,
+    pub(super) faults: Faults,
+    pub(super) random: StdRng,
+    /// Whether the group is one that logs its views.
+    pub(super) logs_views: bool,
+    pub(super) views: u64,
+    pub(super) delivery: Option<Delivery>,
+}
+
+/// What the group delivers to the joiner that is a member now.
+pub(super) struct Delivery {
+    pub(super) feed: Feed,
+    assembler: Assembler,
+    /// The place of the next transaction.
+    pub(super) next: usize,
+    /// A batch that found the cache full.
+    waiting: Option<Batch>,
+}
+
+/// A member's number; it is also in its UUID and host.
+pub(super) fn number(uuid: &Uuid) -> usize {
+    usize::from(uuid.0[0]) - 1
+}
+
+impl World {
+    pub(super) fn new(mut random: StdRng, faults: Faults) -> Self {
+        let count = random.random_range(1..=5);
+        let logs_views = random.random_range(0..8) == 0;
+        let mut history = History::new();
+        let length = random.random_range(0..120);
+        for _ in 0..length {
+            commit(&mut history, &mut random);
+        }
+        let members = (0..count)
+            .map(|index: u8| member(index, logs_views, &mut random, &history))
+            .collect();
+        Self {
+            history,
+            members,
+            faults,
+            random,
+            logs_views,
+            views: 0,
+            delivery: None,
+        }
+    }
+
+    /// Whether something with `chances` in 1000 happens now.
+    pub(super) fn chance(&mut self, chances: u32) -> bool {
+        chances > 0 && self.random.random_range(0..1000) < chances
+    }
+
+    pub(super) fn commit(&mut self) {
+        commit(&mut self.history, &mut self.random);
+    }
+
+    pub(super) fn view(&mut self) -> View {
+        let mut members = Vec::new();
+        for member in self.members.iter().filter(|member| member.is_in) {
+            let mut shown = member.shown.clone();
+            let executed = if member.lies {
+                // Too little, as one that was read too early.
+                member.executed / 2
+            } else {
+                member.executed
+            };
+            shown.executed = Some(self.history.executed(executed).clone());
+            let purged = if member.lies { 0 } else { member.purged };
+            shown.purged = Some(self.history.executed(purged).clone());
+            members.push(shown);
+        }
+        View { members }
+    }
+
+    /// Lets one member do one thing. `true` if a new view has to be told.
+    pub(super) fn step(&mut self) -> bool {
+        let faults = self.faults.clone();
+        let index = self.random.random_range(0..self.members.len());
+        let length = self.history.len();
+        let behind = length - self.members[index].executed;
+        let caught_up = self.random.random_range(0..=behind);
+        self.members[index].executed += caught_up;
+        if self.chance(faults.purge) {
+            let executed = self.members[index].executed;
+            self.members[index].purged = self.random.random_range(0..=executed);
+        }
+        if self.chance(faults.diverge) {
+            let from = self.random.random_range(0..=length);
+            let healed = self.random.random_range(0..2) == 0;
+            self.members[index].diverged = (!healed).then_some(from);
+        }
+        if self.chance(faults.lie) {
+            self.members[index].lies = !self.members[index].lies;
+        }
+        let (leaves, lost) = (self.chance(faults.leave), self.chance(faults.unreachable));
+        self.change_state(index, leaves, lost)
+    }
+
+    fn change_state(&mut self, index: usize, leaves: bool, lost: bool) -> bool {
+        let up_to_date = self.members[index].executed == self.history.len();
+        let member = &mut self.members[index];
+        let state = &mut member.shown.state;
+        match (member.is_in, *state) {
+            (true, _) if leaves => member.is_in = false,
+            (true, MemberState::Online) if lost => *state = MemberState::Unreachable,
+            (true, MemberState::Unreachable) => *state = MemberState::Online,
+            (true, MemberState::Recovering) if up_to_date => *state = MemberState::Online,
+            (false, _) => {
+                member.is_in = true;
+                *state = MemberState::Recovering;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// The faults stop: whatever was broken is mended.
+    pub(super) fn heal(&mut self) {
+        self.faults = Faults::NONE;
+        let length = self.history.len();
+        for member in &mut self.members {
+            member.shown.state = MemberState::Online;
+            member.is_in = true;
+            member.lies = false;
+            member.diverged = None;
+            member.purged = 0;
+            member.executed = length;
+            if member.shown.recovery_endpoints.is_empty() {
+                member.shown.recovery_endpoints = vec![member.shown.address.clone()];
+            }
+        }
+    }
+
+    /// Delivers what is due to the joiner. `false` if there was nothing, or no room.
+    pub(super) fn deliver(&mut self) -> bool {
+        let end = self.history.len();
+        let Some(delivery) = &mut self.delivery else {
+            return false;
+        };
+        // Sending into a full channel would wait.
+        if delivery.feed.transactions.is_full()
+            || (delivery.waiting.is_some() && !delivery.feed.is_roomy())
+        {
+            return false;
+        }
+        let batch = match delivery.waiting.take() {
+            Some(batch) => batch,
+            None if delivery.next < end => {
+                let most = (end - delivery.next).min(20);
+                let count = self.random.random_range(1..=most);
+                for place in delivery.next..delivery.next + count {
+                    for event in super::history::events(&self.history.get(place).bytes) {
+                        delivery.assembler.push(event).expect("our own events");
+                    }
+                }
+                delivery.next += count;
+                delivery.assembler.take(Batch::new())
+            }
+            None => return false,
+        };
+        if let Err((batch, _)) = delivery.feed.deliver(batch) {
+            delivery.waiting = Some(batch);
+        }
+        true
+    }
+
+    pub(super) fn has_undelivered(&self) -> bool {
+        self.delivery.as_ref().is_some_and(|delivery| {
+            delivery.next < self.history.len() || delivery.waiting.is_some()
+        })
+    }
+
+    fn join(&mut self, feed: Feed) -> Result<Joined, Error> {
+        let no_answer = self.faults.no_answer;
+        if self.chance(no_answer) || self.members.iter().all(|member| !member.is_in) {
+            return Err(Error::new(ErrorKind::GroupUnavailable, "planted"));
+        }
+        let cut = if self.logs_views {
+            self.views += 1;
+            let view_id = format!("17:{}", self.views);
+            self.history.commit_view(&view_id);
+            Cut::ViewId(view_id)
+        } else {
+            Cut::Gtids(self.history.executed(self.history.len()).clone())
+        };
+        let mut assembler = Assembler::new(Limits::default(), ChecksumAlgorithm::Crc32);
+        for event in super::history::events(&self.history.preamble(b"feed")) {
+            assembler.push(event).expect("our own events");
+        }
+        // What was executed just before may be delivered once more.
+        let again = self.random.random_range(0..3).min(self.history.len());
+        self.delivery = Some(Delivery {
+            feed,
+            assembler,
+            next: self.history.len() - if self.logs_views { 0 } else { again },
+            waiting: None,
+        });
+        Ok(Joined {
+            view: self.view(),
+            cut,
+        })
+    }
+}
+
+fn commit(history: &mut History, random: &mut StdRng) {
+    let size = match random.random_range(0..200) {
+        0 => 40_000,
+        1..20 => random.random_range(500..4000),
+        _ => random.random_range(20..120),
+    };
+    let tagged = random.random_range(0..10) == 0;
+    let block = random.random_range(0..3);
+    history.commit(tagged, block, size, random.random_range(0..4) > 0);
+}
+
+fn member(index: u8, logs_views: bool, random: &mut StdRng, history: &History) -> SimMember {
+    let name = format!("db{}", index + 1);
+    let address = Endpoint::new(name.clone(), 3306);
+    let recovery_endpoints = match random.random_range(0..12) {
+        0 if index > 0 => Vec::new(),
+        1 | 2 => vec![
+            Endpoint::new(name.clone(), 33061),
+            Endpoint::new(name, 33062),
+        ],
+        _ => vec![address.clone()],
+    };
+    let version = match random.random_range(0..10) {
+        0 if index > 0 => "9.8.0",
+        1 | 2 => "8.4.5",
+        _ if logs_views => "8.2.0",
+        _ => "9.7.4",
+    };
+    SimMember {
+        shown: GroupMember {
+            uuid: Uuid([index + 1; 16]),
+            address,
+            state: MemberState::Online,
+            primary: index == 0,
+            version: Some(ServerVersion::parse(version)),
+            recovery_endpoints,
+            executed: None,
+            purged: None,
+        },
+        executed: history.len(),
+        purged: 0,
+        diverged: None,
+        lies: false,
+        is_in: true,
+    }
+}
+
+/// The group as the engine sees it.
+pub(super) struct SimGroup(pub(super) Arc<Mutex<World>>);
+
+impl SimGroup {
+    fn unless_unanswered<T>(&self, answer: impl FnOnce(&mut World) -> T) -> Result<T, Error> {
+        let mut world = self.0.lock();
+        let no_answer = world.faults.no_answer;
+        if world.chance(no_answer) {
+            return Err(Error::new(ErrorKind::GroupUnavailable, "planted"));
+        }
+        Ok(answer(&mut world))
+    }
+}
+
+impl Group for SimGroup {
+    fn join(&self, feed: Feed) -> Result<Joined, Error> {
+        self.0.lock().join(feed)
+    }
+
+    fn read(&self) -> Result<View, Error> {
+        self.unless_unanswered(World::view)
+    }
+
+    fn executed(&self) -> Result<GtidSet, Error> {
+        self.unless_unanswered(|world| world.history.executed(world.history.len()).clone())
+    }
+
+    fn donor_options(&self, _donor: &GroupMember) -> ConnectOptions {
+        ConnectOptions {
+            connect_timeout: Duration::from_secs(10),
+            ..ConnectOptions::new("user", "password")
+        }
+    }
+
+    fn leave(&self) {
+        self.0.lock().delivery = None;
+    }
+}
