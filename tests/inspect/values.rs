@@ -3,21 +3,13 @@
 use std::path::Path;
 
 use crate::lists::WORKLOAD;
+use crate::oracle;
 use crate::support::Scenario;
 use crate::support::server::Server;
-use crate::{data, oracle};
 
-pub const SCENARIOS: &[Scenario] = &[
-    ("values::of_the_logs_in_the_repository", repository),
-    ("values::of_a_fresh_server", fresh),
-];
-
-fn repository() {
-    for log in data() {
-        let compared = compare(&log);
-        assert!(compared > 100, "{}: {compared}", log.display());
-    }
-}
+// The logs in the repository hold what mysqlbinlog gives up on (geometries) or prints as an expression
+// (JSON differences); their values are compared with the server's own print of the tables.
+pub const SCENARIOS: &[Scenario] = &[("values::of_a_fresh_server", fresh)];
 
 fn fresh() {
     let server = Server::standalone(&[]);
@@ -49,23 +41,18 @@ fn compare(log: &Path) -> usize {
     let ours = rows(&String::from_utf8_lossy(&ours.stdout));
     let mut ours = ours.iter().peekable();
     let mut compared = 0;
-    let mut abandoned = false;
     for (column, value) in &theirs {
         let Some(column) = column else {
-            // What it cannot decode ends a row for mysqlbinlog and leaves out the event's other rows;
-            // not so for us.
-            let is_passed = |(column, line): &(Option<usize>, String)| {
-                column.is_some() || (abandoned && line != value)
-            };
-            while ours.next_if(|ours| is_passed(ours)).is_some() {}
-            abandoned = false;
+            // What it cannot decode ends a row for mysqlbinlog, not for us.
+            while ours.peek().is_some_and(|(column, _)| column.is_some()) {
+                ours.next();
+            }
             let (_, line) = ours.next().expect("as many rows");
             assert_eq!(line, value, "{}", log.display());
             continue;
         };
         let next = ours.next_if(|(ours, _)| *ours == Some(*column));
         if value.starts_with("!! Don't know how to handle column type") {
-            abandoned = true;
             continue;
         }
         let (_, our) = next.unwrap_or_else(|| panic!("{}: no @{column}", log.display()));
@@ -113,15 +100,12 @@ fn comparable(theirs: &str, ours: &str) -> Option<(String, String)> {
             let bits = |text: &str| text.trim().parse::<f64>().unwrap().to_string();
             (bits(theirs), bits(ours))
         }
-        // Theirs counts the year 0000, which is stored as 0, from 1900 like every other.
-        "YEAR" if ours == "0000" => (plain(theirs).replace("1900", "0000"), plain(ours)),
         "DECIMAL" | "BIT" | "YEAR" | "TIME" | "DATETIME" => (plain(theirs), plain(ours)),
         "DATE" => (theirs.replace(':', "-"), plain(ours)),
         "TIMESTAMP" => return None,
         // Theirs has the bytes of a SET in the order of the log, ours the bits of the number.
         "SET" => return None,
-        // Names, or the nameless value of number 0, are ours.
-        "ENUM" if ours.starts_with('\'') || ours.is_empty() => return None,
+        "ENUM" if ours.starts_with('\'') => return None,
         "ENUM" => (plain(theirs), plain(ours)),
         "JSON" if ours.starts_with("JSON_") => return None,
         "STRING" | "VARSTRING" | "JSON" if theirs.is_ascii() && ours.is_ascii() => {
