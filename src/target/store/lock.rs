@@ -11,7 +11,17 @@ use crate::{Error, ErrorKind, Result};
 /// The operating system gives it back however the process ends; the file stays and means nothing.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone is not enough: a child process that another thread is just starting has the
+        // descriptor too until its program is loaded, and with it the lock.
+        if let Err(error) = self.file.unlock() {
+            log::warn!("the lock of the store cannot be given back: {error}");
+        }
+    }
 }
 
 impl Lock {
@@ -25,7 +35,7 @@ impl Lock {
             .open(&path)
             .map_err(failed)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(Error::new(
                 ErrorKind::TargetLocked,
                 "another process uses the store",
