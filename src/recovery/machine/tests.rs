@@ -527,3 +527,18 @@ fn the_log_names_every_state() {
     let expected = "ReadingOwn Joining Connecting Streaming Stopping CatchUp Ended";
     assert_eq!(seen.join(" "), expected);
 }
+
+/// A donor that breaks off twice is tried a third time only if it has brought something between.
+#[test]
+fn a_broken_connection_counts_anew_only_behind_progress() {
+    let broken_twice = |executed_between: &str| {
+        let mut rig = Rig::joined(1, retry(10));
+        rig.connect();
+        assert_eq!(rig.fail(ErrorKind::Network), "stop:1 again:1");
+        rig.connect();
+        assert_eq!(rig.tell(Input::Executed(gtids(executed_between))), "");
+        rig.fail(ErrorKind::Network)
+    };
+    assert_eq!(broken_twice("1-10"), "failover:network stop:1 sleep:60");
+    assert_eq!(broken_twice("1-11"), "stop:1 again:1");
+}
