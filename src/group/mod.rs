@@ -4,7 +4,7 @@ mod feed;
 pub mod mysql;
 mod view;
 
+pub(crate) use feed::News;
 pub use feed::{Feed, Group, Joined, NotDelivered};
-pub(crate) use feed::{News, Room};
 pub use mysql::MySqlGroup;
 pub use view::{Cut, GroupMember, MemberState, View};
