@@ -125,7 +125,7 @@ impl Joiner {
         format!(
             "{:?}; cache {} batches, {}; applier {} waiting, free at {}; {:?}; {:?}",
             self.phase(),
-            self.cache.queue.len(),
+            self.cache.held.len(),
             if self.cache.is_released {
                 "released"
             } else {
