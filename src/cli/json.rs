@@ -36,8 +36,15 @@ fn member(donor: &GroupMember) -> Value {
 }
 
 pub(super) fn event(event: &Event) {
-    match event {
-        Event::Planned(plan) => print(
+    if let Some((name, body)) = describe(event) {
+        print(name, body);
+    }
+}
+
+/// The name and the keys of an event; none where others tell what it does.
+pub(super) fn describe(event: &Event) -> Option<(&'static str, Value)> {
+    Some(match event {
+        Event::Planned(plan) => (
             "plan",
             json!({
                 "method": plan.method.name(),
@@ -52,7 +59,7 @@ pub(super) fn event(event: &Event) {
             let mut body = member(donor);
             body["attempt"] = json!(attempt);
             body["of"] = json!(of);
-            print("donor", body);
+            ("donor", body)
         }
         Event::Failover(record) => {
             let mut body = member(&record.donor);
@@ -62,15 +69,15 @@ pub(super) fn event(event: &Event) {
                 body["reason"] = json!(end.message);
                 body["class"] = json!(end.kind.name());
             }
-            print("failover", body);
+            ("failover", body)
         }
-        Event::Sleep(time) => print("sleep", json!({ "seconds": time.as_secs_f64() })),
+        Event::Sleep(time) => ("sleep", json!({ "seconds": time.as_secs_f64() })),
         Event::Online {
             gtid_executed,
             transactions,
             elapsed,
             attempts,
-        } => print(
+        } => (
             "online",
             json!({
                 "gtid_executed": gtid_executed.to_string(),
@@ -80,23 +87,25 @@ pub(super) fn event(event: &Event) {
             }),
         ),
         // Progress tells the phase.
-        Event::CatchUp => {}
-    }
+        Event::CatchUp => return None,
+    })
 }
 
 pub(super) fn progress(status: &Status) {
-    print(
-        "progress",
-        json!({
-            "phase": phase(status.phase),
-            "transactions": status.transactions,
-            "bytes": status.received_bytes,
-            "missing": status.missing,
-            "queued": status.queued,
-            "rate": status.rate,
-            "eta_s": status.eta.map(|eta| eta.as_secs()),
-        }),
-    );
+    print("progress", measures(status));
+}
+
+/// The keys of `progress`.
+pub(super) fn measures(status: &Status) -> Value {
+    json!({
+        "phase": phase(status.phase),
+        "transactions": status.transactions,
+        "bytes": status.received_bytes,
+        "missing": status.missing,
+        "queued": status.queued,
+        "rate": status.rate,
+        "eta_s": status.eta.map(|eta| eta.as_secs()),
+    })
 }
 
 fn phase(phase: Phase) -> u8 {

@@ -5,6 +5,7 @@
 //! anything else.
 
 mod arguments;
+mod demo;
 mod donate;
 mod dump;
 mod exit;
@@ -41,6 +42,7 @@ pub fn run() -> ExitCode {
         Command::Status(options) => status::run(&options),
         Command::Donate(options) => donate::run(&options),
         Command::Inspect(options) => inspect::run(&options),
+        Command::Demo(options) => demo::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
