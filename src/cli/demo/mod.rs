@@ -30,8 +30,8 @@ use node::Node;
 use screen::{KILLED, ONLINE, RECOVERING, Screen, Shown};
 
 /// Transactions before anybody joins, and the rows of each.
-const HISTORY: usize = 8000;
-const ROWS: usize = 5;
+const HISTORY: usize = 4000;
+const ROWS: usize = 10;
 /// How fast a donor sends, in bytes a second: slow enough to be watched.
 const DONOR_RATE: u64 = 2_000_000;
 /// Nothing takes longer, even on a machine that is busy with other things.
