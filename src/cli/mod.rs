@@ -5,6 +5,7 @@
 //! anything else.
 
 mod arguments;
+mod attempts;
 mod demo;
 mod donate;
 mod dump;
@@ -16,6 +17,7 @@ mod plan;
 mod process;
 mod progress;
 mod recover;
+mod settings;
 mod status;
 
 use std::io::Write;

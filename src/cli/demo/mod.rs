@@ -371,9 +371,9 @@ impl<'a> Stage<'a> {
 
     fn tell(&self, node: &Node, event: &Event) {
         if self.joiner.as_ref() == Some(&node.name) {
-            return self
-                .screen
-                .recovery(&node.name, event, |port| self.name_of(port));
+            let status = node.member.status();
+            let name_of = |port| self.name_of(port);
+            return self.screen.recovery(&node.name, event, &status, name_of);
         }
         // Of the others only that they are there.
         if matches!(event, Event::Online { .. }) {

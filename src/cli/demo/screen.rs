@@ -89,7 +89,13 @@ impl Screen {
     }
 
     /// A step of the recovery of `member`; `name_of` tells which member listens on a port.
-    pub(super) fn recovery(&self, member: &str, event: &Event, name_of: impl Fn(u16) -> String) {
+    pub(super) fn recovery(
+        &self,
+        member: &str,
+        event: &Event,
+        status: &Status,
+        name_of: impl Fn(u16) -> String,
+    ) {
         let text = match event {
             Event::Planned(plan) => format!(
                 "{member} lacks {} transactions: {}",
@@ -131,7 +137,7 @@ impl Screen {
                 HumanCount(*transactions)
             ),
         };
-        match (self, json::describe(event)) {
+        match (self, json::describe(event, &status.attempt_records)) {
             (Self::Json(_), Some((name, mut body))) => {
                 body["member"] = json!(member);
                 json::print(name, body);
