@@ -16,6 +16,7 @@ mod process;
 mod progress;
 mod recover;
 mod status;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ pub fn run() -> ExitCode {
     let result = match arguments.command {
         Command::Recover(options) => recover::run(&options),
         Command::Plan(options) => plan::run(&options),
+        Command::Verify(options) => verify::run(&options),
         Command::Dump(options) => dump::run(&options),
         Command::Status(options) => status::run(&options),
         Command::Donate(options) => donate::run(&options),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::arguments::Recover;
 use super::process;
 use super::progress::Progress;
-use super::{group, json};
+use super::{group, json, verify};
 use crate::engine::{Event, Events, Member};
 use crate::recovery::{Phase, Settings};
 use crate::target::store::Store;
@@ -44,10 +44,22 @@ fn recover(options: &Recover, progress: &Progress) -> Result<()> {
         clone_threshold: options.clone_threshold,
         ..Settings::default()
     };
+    let reader = store.reader();
     let builder = Member::builder(group, store).settings(settings);
     let events = builder.events();
     let member = builder.start()?;
-    let online = watch(options, progress, &member, &events, &stop);
+    let check = || match options.verify {
+        true => verify::before_online(&options.group, &reader, options.json, &stop),
+        false => Ok(()),
+    };
+    let online = match watch(options, progress, &member, &events, &stop, check) {
+        Ok(online) => online,
+        Err(error) => {
+            member.stop();
+            member.join()?;
+            return Err(error);
+        }
+    };
     if online {
         let status = member.status();
         member.stop();
@@ -73,14 +85,15 @@ fn recover(options: &Recover, progress: &Progress) -> Result<()> {
 }
 
 /// Shows what happens until the member is ONLINE (and beyond, with `--follow`), has ended, or a
-/// signal came. Whether it was ONLINE.
+/// signal came. Whether it was ONLINE, which `check` may refuse to call it.
 fn watch(
     options: &Recover,
     progress: &Progress,
     member: &Member,
     events: &Events,
     stop: &AtomicBool,
-) -> bool {
+    check: impl Fn() -> Result<()>,
+) -> Result<bool> {
     let mut online = false;
     let mut shown: Option<Instant> = None;
     loop {
@@ -93,19 +106,22 @@ fn watch(
             }
         }
         if let Some(event) = events.next_timeout(WAIT) {
+            if matches!(event, Event::Online { .. }) && !online {
+                check()?;
+            }
             if options.json {
                 json::event(&event);
             }
             progress.tell(&event);
             online |= matches!(event, Event::Online { .. });
             if online && !options.follow {
-                return true;
+                return Ok(true);
             }
         } else if member.is_ended() {
-            return online;
+            return Ok(online);
         }
         if stop.load(Ordering::Relaxed) {
-            return online;
+            return Ok(online);
         }
     }
 }
