@@ -508,10 +508,10 @@ fn document(dice: &mut Dice) -> String {
 fn json(dice: &mut Dice, depth: usize, out: &mut String) {
     match dice.below(if depth == 0 { 6 } else { 9 }) {
         0 => out.push_str("null"),
-        1 => out.push_str(*dice.pick(&["true", "false"])),
+        1 => out.push_str(dice.word(&["true", "false"])),
         2 => out.push_str(&integer(dice, 64, false)),
         3 => out.push_str(&float_text(dice)),
-        4 => out.push_str(*dice.pick(&[
+        4 => out.push_str(dice.word(&[
             "\"\"",
             "\"été\"",
             "\"plain text\"",

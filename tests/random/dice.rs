@@ -32,6 +32,10 @@ impl Dice {
         &choices[self.below(choices.len())]
     }
 
+    pub fn word(&mut self, choices: &[&'static str]) -> &'static str {
+        choices[self.below(choices.len())]
+    }
+
     pub fn bits(&mut self) -> u64 {
         self.0.random()
     }

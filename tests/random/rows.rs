@@ -95,7 +95,7 @@ fn in_one_transaction(session: &mut Session, dice: &mut Dice, tables: &mut [Tabl
             _ => {}
         }
     }
-    session.execute(*dice.pick(&["COMMIT", "COMMIT", "COMMIT", "ROLLBACK"]));
+    session.execute(dice.word(&["COMMIT", "COMMIT", "COMMIT", "ROLLBACK"]));
 }
 
 fn prepared(session: &mut Session, dice: &mut Dice, tables: &mut [Table], number: usize) {

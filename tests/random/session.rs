@@ -71,9 +71,9 @@ impl Session {
         &self.last_refusal
     }
 
-    /// How many different types the columns had.
-    pub fn types(&self) -> usize {
-        self.types.len()
+    /// The types that columns had.
+    pub fn types(&self) -> &BTreeSet<String> {
+        &self.types
     }
 
     /// The tables as they were when the model was read last.
