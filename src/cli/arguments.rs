@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::settings::{CloneOptions, DonorOptions, SettingsOptions};
+
 #[derive(Debug, Parser)]
 #[command(
     name = "rejoin",
@@ -52,15 +54,8 @@ pub(super) struct Recover {
     /// Print one JSON object a line on stdout
     #[arg(long)]
     pub(super) json: bool,
-    /// Attempts over all donors together (0 to 31536000)
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub(super) recovery_retry_count: u32,
-    /// Seconds to sleep when every donor was tried (0 to 31536000)
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    pub(super) recovery_reconnect_interval: u32,
-    /// From this number of missing transactions on, prefer a clone
-    #[arg(long, value_name = "N", default_value_t = i64::MAX as u64)]
-    pub(super) clone_threshold: u64,
+    #[command(flatten)]
+    pub(super) settings: SettingsOptions,
     /// Compare every row with a member before the store is called ONLINE; exit code 5 where one differs
     #[arg(long)]
     pub(super) verify: bool,
@@ -113,9 +108,10 @@ pub(super) struct Plan {
     /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,
-    /// From this number of missing transactions on, prefer a clone
-    #[arg(long, value_name = "N", default_value_t = i64::MAX as u64)]
-    pub(super) clone_threshold: u64,
+    #[command(flatten)]
+    pub(super) clone: CloneOptions,
+    #[command(flatten)]
+    pub(super) donors: DonorOptions,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@
 //! anything else.
 
 mod arguments;
+mod attempts;
 mod donate;
 mod dump;
 mod exit;
@@ -15,6 +16,7 @@ mod plan;
 mod process;
 mod progress;
 mod recover;
+mod settings;
 mod status;
 mod verify;
 

@@ -1,14 +1,15 @@
 //! `rejoin recover`: join, recover, ONLINE; and stay, with `--follow`.
 
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::arguments::Recover;
 use super::process;
 use super::progress::Progress;
-use super::{group, json, verify};
-use crate::engine::{Event, Events, Member};
-use crate::recovery::{Phase, Settings};
+use super::{attempts, group, json, verify};
+use crate::engine::{Event, Events, Member, Status};
+use crate::recovery::Phase;
 use crate::target::store::Store;
 use crate::{Error, ErrorKind, Result};
 
@@ -24,59 +25,53 @@ pub(super) fn run(options: &Recover) -> Result<()> {
         Progress::new()
     };
     process::start_log(&options.verbosity, progress.is_drawn());
-    let result = recover(options, &progress);
+    let mut last = None;
+    let result = recover(options, &progress, &mut last);
     progress.finish();
-    if let (true, Err(error)) = (options.json, &result) {
-        json::error(error);
+    if let Err(error) = &result {
+        if options.json {
+            json::recovery_error(error, last.as_ref());
+        }
+        if let Some(status) = &last {
+            // What was tried, above the error in which it ended.
+            let table = attempts::table(&status.attempt_records);
+            let _ = std::io::stderr().lock().write_all(table.as_bytes());
+        }
     }
     result
 }
 
-fn recover(options: &Recover, progress: &Progress) -> Result<()> {
+/// `last` is how the member stood when it ended, if there ever was one.
+fn recover(options: &Recover, progress: &Progress, last: &mut Option<Status>) -> Result<()> {
     let stop = process::watch_signals()?;
     let group = group::connect(&options.group)?;
     let store = Store::open(&options.store)?;
-    let settings = Settings {
-        recovery_retry_count: options.recovery_retry_count,
-        recovery_reconnect_interval: Duration::from_secs(
-            options.recovery_reconnect_interval.into(),
-        ),
-        clone_threshold: options.clone_threshold,
-        ..Settings::default()
-    };
     let reader = store.reader();
-    let builder = Member::builder(group, store).settings(settings);
+    let builder = Member::builder(group, store).settings(options.settings.settings());
     let events = builder.events();
     let member = builder.start()?;
     let check = || match options.verify {
         true => verify::before_online(&options.group, &reader, options.json, &stop),
         false => Ok(()),
     };
-    let online = match watch(options, progress, &member, &events, &stop, check) {
-        Ok(online) => online,
-        Err(error) => {
-            member.stop();
-            member.join()?;
-            return Err(error);
-        }
-    };
+    let watched = watch(options, progress, &member, &events, &stop, check);
+    let status = last.insert(member.status());
+    member.stop();
+    member.join()?;
+    let online = watched?;
     if online {
-        let status = member.status();
-        member.stop();
-        member.join()?;
         if options.json && options.follow {
             // The last line says where the member stood when it was stopped.
-            json::event(&Event::Online {
-                gtid_executed: status.gtid_executed,
+            let online = Event::Online {
+                gtid_executed: status.gtid_executed.clone(),
                 transactions: status.transactions,
                 elapsed: status.elapsed,
                 attempts: status.attempts,
-            });
+            };
+            json::event(&online, &status.attempt_records);
         }
         return Ok(());
     }
-    member.stop();
-    member.join()?;
     Err(Error::new(
         ErrorKind::Interrupted,
         "interrupted before the member was ONLINE",
@@ -110,7 +105,7 @@ fn watch(
                 check()?;
             }
             if options.json {
-                json::event(&event);
+                json::event(&event, &member.status().attempt_records);
             }
             progress.tell(&event);
             online |= matches!(event, Event::Online { .. });
