@@ -19,6 +19,7 @@ mod progress;
 mod recover;
 mod settings;
 mod status;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -40,6 +41,7 @@ pub fn run() -> ExitCode {
     let result = match arguments.command {
         Command::Recover(options) => recover::run(&options),
         Command::Plan(options) => plan::run(&options),
+        Command::Verify(options) => verify::run(&options),
         Command::Dump(options) => dump::run(&options),
         Command::Status(options) => status::run(&options),
         Command::Donate(options) => donate::run(&options),
