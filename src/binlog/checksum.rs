@@ -136,7 +136,9 @@ mod tests {
     #[test]
     fn checksums_of_every_length_and_alignment_are_those_of_the_definition() {
         // Above and below every step at which an implementation may change its ways.
-        let bytes: Vec<u8> = (0..1400u32).map(|i| ((i * i) >> 3) as u8 ^ i as u8).collect();
+        let bytes: Vec<u8> = (0..1400u32)
+            .map(|i| ((i * i) >> 3) as u8 ^ i as u8)
+            .collect();
         for start in 0..8 {
             for length in 0..600 {
                 let bytes = &bytes[start..start + length];
