@@ -12,6 +12,7 @@
 //! prompt: the socket that a thread reads from is shut, every wait ends, every thread is joined.
 
 mod applier;
+mod backlog;
 mod cache;
 mod controller;
 mod event;

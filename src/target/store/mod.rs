@@ -30,7 +30,6 @@
 mod apply;
 mod checkpoint;
 mod layout;
-mod lock;
 mod reader;
 mod rows;
 mod schema_change;
@@ -47,6 +46,7 @@ use std::sync::Arc;
 use crate::gtid::GtidSet;
 use crate::journal::disk::{Disk, io_error};
 use crate::journal::index::Index;
+use crate::journal::lock::Lock;
 use crate::journal::recover::recover;
 use crate::journal::{Journal, JournalOptions, LogTail, Position};
 use crate::target::Target;
@@ -55,7 +55,6 @@ use crate::{Error, ErrorKind, Limits, Result};
 
 use apply::Applier;
 use checkpoint::Checkpointer;
-use lock::Lock;
 use state::{Published, State};
 
 pub use reader::{Reader, Row, Scan, Snapshot};
