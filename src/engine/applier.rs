@@ -129,21 +129,30 @@ impl Applier {
                 if source == Source::Feed {
                     self.shared.feed_applied.fetch_add(delivered, Relaxed);
                 }
-                for transaction in batch.iter() {
-                    if let TransactionKind::ViewChange { view_id } = transaction.kind() {
-                        let id = String::from_utf8_lossy(view_id).into_owned();
-                        self.tell(Fact::ViewChangeApplied(id));
-                    }
-                }
+                self.tell_view_changes(&batch);
                 self.tell_executed();
                 self.recycle(batch);
             }
-            Err(error) => self.failed(source, error),
+            Err(error) => self.failed(source, &batch, error),
         }
     }
 
-    fn failed(&mut self, source: Source, error: Error) {
+    /// Tells of the view changes that have been applied with `batch`, of which the beginning alone
+    /// may be executed.
+    fn tell_view_changes(&self, batch: &Batch) {
+        for transaction in batch.iter() {
+            if let TransactionKind::ViewChange { view_id } = transaction.kind()
+                && self.shared.executed.lock().contains(transaction.gtid())
+            {
+                let id = String::from_utf8_lossy(view_id).into_owned();
+                self.tell(Fact::ViewChangeApplied(id));
+            }
+        }
+    }
+
+    fn failed(&mut self, source: Source, batch: &Batch, error: Error) {
         *self.shared.executed.lock() = self.target.gtid_executed();
+        self.tell_view_changes(batch);
         match source {
             Source::Donor(connection) => {
                 self.shared.cancelled.fetch_max(connection, AcqRel);

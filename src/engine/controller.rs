@@ -12,7 +12,7 @@ use super::event::Event;
 use super::receiver::{Receiver, Receivers};
 use super::shared::{Fact, Shared, Source, Work};
 use super::status::Status;
-use crate::group::{Cut, Feed, Group, GroupMember, News};
+use crate::group::{Cut, Feed, Group, GroupMember, MemberState, News};
 use crate::gtid::{GtidSet, Uuid};
 use crate::net::{Closer, DumpRequest, Endpoint};
 use crate::recovery::{Action, Input, Machine, Phase};
@@ -133,6 +133,9 @@ impl Controller {
         let result = self.perform();
         if let Some(result) = &result {
             self.receivers.stop();
+            if result.is_err() {
+                self.group.state_changed(MemberState::Error);
+            }
             self.group.leave();
             match result {
                 Ok(()) => info!("stopped"),
@@ -405,6 +408,7 @@ impl Controller {
             elapsed.as_secs_f64(),
             self.machine.attempts()
         );
+        self.group.state_changed(MemberState::Online);
         self.refresh();
         self.publish(Event::Online {
             gtid_executed,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{SendTimeoutError, Sender};
 
-use super::{Cut, GroupMember, View};
+use super::{Cut, GroupMember, MemberState, View};
 use crate::Error;
 use crate::gtid::{GtidSet, Uuid};
 use crate::net::ConnectOptions;
@@ -55,6 +55,10 @@ pub trait Group: Send + Sync {
     /// Recovery uses this donor from now on; a feed that costs its source something may prefer
     /// another member.
     fn donor_chosen(&self, _donor: &Uuid) {}
+
+    /// The member has changed its state: to ONLINE, or to ERROR just before it leaves. Where others
+    /// are to know, this is the place to tell them.
+    fn state_changed(&self, _state: MemberState) {}
 
     /// Leaves the group and stops the feed.
     fn leave(&self);

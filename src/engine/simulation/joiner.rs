@@ -122,6 +122,24 @@ impl Joiner {
         self.controller.machine.phase()
     }
 
+    /// Where it stands, for the one who looks into a finding.
+    pub(super) fn describe(&self) -> String {
+        format!(
+            "{:?}; cache {} batches, {}; applier {} waiting, free at {}; {:?}; {:?}",
+            self.phase(),
+            self.cache.queue.len(),
+            if self.cache.is_released {
+                "released"
+            } else {
+                "held"
+            },
+            self.applier.work.len(),
+            self.applier_free,
+            self.controller.shared,
+            self.controller.machine,
+        )
+    }
+
     /// When there is something to do next, if nothing else happens.
     pub(super) fn due(&self) -> Option<u64> {
         let wakeup = self.controller.machine.next_wakeup();
@@ -211,7 +229,8 @@ impl Joiner {
             self.auditor.event(now, &event, &executed)?;
         }
         if let Some(Err(error)) = &self.result {
-            self.auditor.end(now, error)?;
+            let executed = self.account.lock().executed.clone();
+            self.auditor.end(now, error, &executed)?;
         }
         let orders = std::mem::take(&mut *self.orders.lock());
         if orders.stop {
