@@ -12,6 +12,7 @@ use log::debug;
 
 use super::shared::{BATCH_BYTES, BATCH_TRANSACTIONS, Fact, Shared, Source, Turn, Work};
 use crate::Error;
+use crate::queue::Bell;
 use crate::target::Target;
 use crate::transaction::{Batch, TransactionKind};
 
@@ -23,6 +24,8 @@ pub(super) struct Applier {
     /// Answered when nothing is being applied: what was cancelled before is gone then.
     pub(super) fences: Receiver<()>,
     pub(super) recycle: Sender<Batch>,
+    /// Tells the cache that there is room again in `work`.
+    pub(super) taken: Bell<Batch>,
     pub(super) facts: Sender<Fact>,
     /// What was taken out of `work` and did not fit any more.
     pub(super) next: Option<Work>,
@@ -75,10 +78,12 @@ impl Applier {
 
     fn take(&mut self, work: Work) {
         if self.is_cancelled(work.source) {
+            self.taken.ring();
             return self.recycle(work.batch);
         }
         let Work { source, mut batch } = work;
         self.next = self.gather(source, &mut batch);
+        self.taken.ring();
         self.apply(source, batch);
     }
 

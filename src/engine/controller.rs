@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver as Inbox, Sender, bounded};
 use log::{debug, info, warn};
 use parking_lot::Mutex;
 
+use super::cache::Gate;
 use super::event::Event;
 use super::receiver::{Receiver, Receivers};
 use super::shared::{Fact, Shared, Source, Work};
@@ -65,7 +66,8 @@ pub(super) struct Controller {
     pub(super) requests: Sender<Request>,
     /// Handed to the group when it is joined.
     pub(super) feed: Option<Feed>,
-    pub(super) release: Sender<()>,
+    /// Lets the cache pass on what it holds; the cache ends with it.
+    pub(super) gate: Gate,
     pub(super) fences: Sender<()>,
     pub(super) work: Sender<Work>,
     pub(super) recycled: Inbox<Batch>,
@@ -339,8 +341,7 @@ impl Controller {
                 Action::StartCatchUp => {
                     info!("phase 2: {} transactions are queued", self.queued());
                     self.status.lock().donor = None;
-                    // The cache thread is gone only after a panic, which is told.
-                    let _ = self.release.send(());
+                    self.gate.open();
                     self.publish(Event::CatchUp);
                 }
                 Action::DeclareOnline => self.declare_online(),
