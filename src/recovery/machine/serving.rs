@@ -167,7 +167,6 @@ impl Machine {
         };
         match next {
             Next::CatchUp => self.start_catch_up(),
-            _ if self.cut_reached() => self.start_catch_up(),
             Next::SameDonor => self.connect(true, true),
             Next::AnotherEndpoint => {
                 if let Some(current) = &mut self.current {

@@ -166,11 +166,10 @@ impl Machine {
         let view = &self.view;
         self.donors.retain(|donor| {
             let member = view.member(&donor.uuid).unwrap_or(donor);
-            let usable = still_has(member, &missing);
-            if !usable {
+            still_has(member, &missing) || {
                 info!("donor {} has purged what is missing", donor.address);
+                false
             }
-            usable
         });
     }
 
