@@ -1,8 +1,11 @@
 //! The command line, as others script against it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::journal::SyncRelayLog;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -59,8 +62,29 @@ pub(super) struct Recover {
     /// From this number of missing transactions on, prefer a clone
     #[arg(long, value_name = "N", default_value_t = i64::MAX as u64)]
     pub(super) clone_threshold: u64,
+    /// Bytes of received transactions that wait in memory; more waits in relay logs
+    #[arg(long, value_name = "BYTES", default_value_t = 256 << 20)]
+    pub(super) cache_bytes: usize,
+    /// When the relay log waits for the disk: never (it takes only what does not fit in memory), each
+    /// (transaction), after N transactions, or after Nms
+    #[arg(long, value_name = "WHEN", default_value = "never", value_parser = sync_relay_log)]
+    pub(super) sync_relay_log: SyncRelayLog,
     #[command(flatten)]
     pub(super) verbosity: Verbosity,
+}
+
+fn sync_relay_log(text: &str) -> Result<SyncRelayLog, String> {
+    let number = |digits: &str| digits.parse::<u32>();
+    match text {
+        "never" | "0" => Ok(SyncRelayLog::Never),
+        "each" | "1" => Ok(SyncRelayLog::Each),
+        _ => match text.strip_suffix("ms") {
+            Some(digits) => number(digits)
+                .map(|number| SyncRelayLog::Interval(Duration::from_millis(number.into()))),
+            None => number(text).map(SyncRelayLog::Transactions),
+        }
+        .map_err(|_| "never, each, a number of transactions, or a number with ms".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]

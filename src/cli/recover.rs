@@ -44,7 +44,10 @@ fn recover(options: &Recover, progress: &Progress) -> Result<()> {
         clone_threshold: options.clone_threshold,
         ..Settings::default()
     };
-    let builder = Member::builder(group, store).settings(settings);
+    let builder = Member::builder(group, store)
+        .settings(settings)
+        .cache_bytes(options.cache_bytes)
+        .sync_relay_log(options.sync_relay_log);
     let events = builder.events();
     let member = builder.start()?;
     let online = watch(options, progress, &member, &events, &stop);

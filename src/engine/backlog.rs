@@ -110,12 +110,6 @@ impl Backlog {
         }
     }
 
-    /// What [`next`](Self::next) gave was not taken.
-    pub(super) fn put_back(&mut self, batch: Batch) {
-        self.head_bytes += batch.byte_size();
-        self.head.push_front(batch);
-    }
-
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.head.is_empty() && self.unread() == 0

@@ -48,7 +48,7 @@ pub(crate) mod segment;
 mod tail;
 
 pub use log::Journal;
-pub use relay_log::SyncRelayLog;
+pub use relay_log::{RelayLogSurvey, SyncRelayLog};
 pub use tail::{LogTail, SegmentHold};
 
 use std::time::Duration;

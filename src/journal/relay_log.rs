@@ -33,6 +33,10 @@ use crate::gtid::GtidSet;
 use crate::transaction::Batch;
 use crate::{Error, ErrorKind, Limits, Result};
 
+/// The channel of what the group delivers.
+pub(crate) const APPLIER_CHANNEL: &str = "group_replication_applier";
+/// The channel of what donors send.
+pub(crate) const RECOVERY_CHANNEL: &str = "group_replication_recovery";
 /// What waits for [`RelayLog::write`] is written when it has this many bytes.
 const WRITE_BYTES: usize = 4 << 20;
 
@@ -46,7 +50,8 @@ pub enum SyncRelayLog {
     /// Never; and only what does not fit in memory is written at all.
     #[default]
     Never,
-    /// Every transaction is written, and synced when so many have been written since the last sync.
+    /// Every transaction is written, and synced when so many (0 counts as 1) have been written since
+    /// the last sync.
     Transactions(u32),
     /// Every transaction is written, and synced after this time.
     Interval(Duration),
@@ -157,7 +162,7 @@ impl RelayLogDirectory {
             disk: self.disk.clone(),
             directory: self.options.directory.clone(),
             journal_options: JournalOptions {
-                base_name: format!("relay-bin-{channel}"),
+                base_name: base_name(channel),
                 segment_bytes: self.options.segment_bytes,
                 server_id: self.options.server_id,
                 sync: false,
@@ -171,6 +176,49 @@ impl RelayLogDirectory {
             open: None,
         }
     }
+}
+
+/// What waits in the relay log of the group's transactions, of a member that runs or does not.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RelayLogSurvey {
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// All transactions in it, those included that are executed and not purged yet.
+    pub gtid_set: GtidSet,
+}
+
+impl RelayLogSurvey {
+    /// Reads the relay log in a member's directory of relay logs, without a lock and without changing
+    /// anything; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TargetIo`], [`ErrorKind::TargetCorrupt`].
+    pub fn read(directory: impl AsRef<Path>, limits: &Limits) -> Result<Option<Self>> {
+        let read = || Self::read_once(directory.as_ref(), limits);
+        // A file may be purged between two looks.
+        read().or_else(|_: Error| read())
+    }
+
+    fn read_once(directory: &Path, limits: &Limits) -> Result<Option<Self>> {
+        let index = Index::read(directory, &base_name(APPLIER_CHANNEL))?;
+        let mut gtid_set = GtidSet::new();
+        let recovered = recover(&index, limits, None, &mut |batch| {
+            gtid_set.extend(&batch.gtids());
+            Ok(())
+        })?;
+        let mut bytes = 0;
+        for number in index.segments() {
+            let path = index.file_path(*number);
+            let file = fs::metadata(&path).map_err(|e| io_error("read the log", &path, e))?;
+            bytes += file.len();
+        }
+        Ok(recovered.map(|_| Self { bytes, gtid_set }))
+    }
+}
+
+fn base_name(channel: &str) -> String {
+    format!("relay-bin-{channel}")
 }
 
 /// The relay log of one channel.

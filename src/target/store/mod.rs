@@ -18,6 +18,7 @@
 //! DIR/rejoin.lock                        held while the store is open for writing
 //! DIR/binlog.index, DIR/binlog.000001    the binary log, see `journal`
 //! DIR/checkpoint.000000000123            all tables at commit number 123, see `checkpoint`
+//! DIR/relay/                             relay logs of the member that the store belongs to
 //! ```
 //!
 //! - `tree`: the rows of one table;
@@ -58,6 +59,9 @@ use checkpoint::Checkpointer;
 use state::{Published, State};
 
 pub use reader::{Reader, Row, Scan, Snapshot};
+
+/// The directory of relay logs in the store's.
+pub(crate) const RELAY_LOGS: &str = "relay";
 
 /// How a store works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -289,6 +293,10 @@ impl Store {
 impl Target for Store {
     fn gtid_executed(&self) -> GtidSet {
         self.state.gtid_executed.clone()
+    }
+
+    fn relay_log_directory(&self) -> Option<PathBuf> {
+        Some(self.directory.join(RELAY_LOGS))
     }
 
     fn apply(&mut self, batch: &Batch) -> Result<()> {
