@@ -120,7 +120,7 @@ impl Joiner {
             auditor: Auditor::new(settings.clone()),
             asked: None,
             applier_free: 0,
-            slowness: [0, 2_000_000, 300_000_000][random.random_range(0..3)],
+            slowness: [0, 2_000_000, 300_000_000, 5 * SECOND][random.random_range(0..4)],
             look: 0,
             cache_bytes,
             result: None,
