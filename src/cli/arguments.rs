@@ -28,7 +28,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Recover a store from a group; exits when it is ONLINE
-    Recover(Recover),
+    Recover(Box<Recover>),
     /// Show what recover would do and why, member by member; changes nothing
     Plan(Plan),
     /// Compare a store with a member of the group at one GTID set, row by row; changes nothing
