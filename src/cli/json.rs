@@ -5,10 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
+use super::attempts;
 use crate::Error;
 use crate::engine::{Event, Status};
 use crate::group::GroupMember;
-use crate::recovery::Phase;
+use crate::recovery::{AttemptRecord, ExitStateAction, Phase};
 
 /// Prints `body` with its `event` and the time in seconds since 1970.
 pub(super) fn print(event: &str, body: Value) {
@@ -35,7 +36,8 @@ fn member(donor: &GroupMember) -> Value {
     })
 }
 
-pub(super) fn event(event: &Event) {
+/// A step of recovery; `records` are the attempts so far, which the last line tells.
+pub(super) fn event(event: &Event, records: &[AttemptRecord]) {
     match event {
         Event::Planned(plan) => print(
             "plan",
@@ -54,29 +56,21 @@ pub(super) fn event(event: &Event) {
             body["of"] = json!(of);
             print("donor", body);
         }
-        Event::Failover(record) => {
-            let mut body = member(&record.donor);
-            body["attempt"] = json!(record.number);
-            body["transactions"] = json!(record.applied);
-            if let Some(end) = &record.end {
-                body["reason"] = json!(end.message);
-                body["class"] = json!(end.kind.name());
-            }
-            print("failover", body);
-        }
+        Event::Failover(record) => print("failover", attempts::record_as_json(record)),
         Event::Sleep(time) => print("sleep", json!({ "seconds": time.as_secs_f64() })),
         Event::Online {
             gtid_executed,
             transactions,
             elapsed,
-            attempts,
+            attempts: made,
         } => print(
             "online",
             json!({
                 "gtid_executed": gtid_executed.to_string(),
                 "transactions": transactions,
                 "seconds": elapsed.as_secs_f64(),
-                "attempts": attempts,
+                "attempts": made,
+                "attempt_records": attempts::as_json(records),
             }),
         ),
         // Progress tells the phase.
@@ -107,12 +101,24 @@ fn phase(phase: Phase) -> u8 {
 }
 
 pub(super) fn error(error: &Error) {
-    print(
-        "error",
-        json!({
-            "class": error.kind().name(),
-            "message": error.to_string(),
-            "remedy": error.remedy_text(),
-        }),
-    );
+    print("error", error_body(error));
+}
+
+/// The error in which a recovery ended, with how the member stood, if there ever was one.
+pub(super) fn recovery_error(error: &Error, status: Option<&Status>) {
+    let mut body = error_body(error);
+    if let Some(status) = status {
+        body["attempts"] = json!(status.attempts);
+        body["attempt_records"] = attempts::as_json(&status.attempt_records);
+        body["exit_state_action"] = json!(status.exit_state_action.map(ExitStateAction::name));
+    }
+    print("error", body);
+}
+
+fn error_body(error: &Error) -> Value {
+    json!({
+        "class": error.kind().name(),
+        "message": error.to_string(),
+        "remedy": error.remedy_text(),
+    })
 }

@@ -26,6 +26,7 @@ mod member;
 mod plan;
 mod recover;
 mod speed;
+mod verify;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -45,6 +46,7 @@ fn main() {
         member::SCENARIOS,
         plan::SCENARIOS,
         recover::SCENARIOS,
+        verify::SCENARIOS,
     ]
     .concat();
     support::run(&scenarios, || {
