@@ -39,6 +39,16 @@ pub(super) enum Command {
     Donate(Donate),
     /// Show the events of binary logs and relay logs
     Inspect(Inspect),
+    /// Run a whole group on loopback in this process: a load, a join, a donor killed in mid-transfer,
+    /// ONLINE, every row compared; takes less than a minute and leaves nothing behind
+    Demo(Demo),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Print one JSON object a line on stdout
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
