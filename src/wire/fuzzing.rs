@@ -161,6 +161,14 @@ pub fn login(data: &[u8]) {
     let Some((&allows, stream)) = data.split_first() else {
         return;
     };
+    let has_password = |bytes: &[u8]| {
+        let mut windows = bytes.windows(PASSWORD.len());
+        windows.any(|window| window == PASSWORD.as_bytes())
+    };
+    if has_password(stream) {
+        // What the server knows itself may come back in an error message.
+        return;
+    }
     let encryption = match allows & 3 {
         0 => Encryption::Never,
         1 => Encryption::IfOffered,
@@ -179,10 +187,8 @@ pub fn login(data: &[u8]) {
     let mut is_encrypted = false;
     let result = log_in(options, &mut packets, &mut |packet, encrypted| {
         is_encrypted |= encrypted;
-        let shown = packet
-            .windows(PASSWORD.len())
-            .any(|window| window == PASSWORD.as_bytes());
-        assert!(!shown || encrypted, "the password in plain text");
+        let is_safe = encrypted || !has_password(packet);
+        assert!(is_safe, "the password in plain text");
     });
     match result {
         Ok(()) => assert!(is_encrypted || encryption != Encryption::Required),
@@ -340,6 +346,14 @@ mod tests {
                     .map(move |byte| [&[byte], &*stream].concat())
             })
             .collect()
+    }
+
+    #[test]
+    fn a_server_that_knows_the_password_may_say_so() {
+        let error = [&b"\xff\x10\x04"[..], PASSWORD.as_bytes()].concat();
+        let mut stream = vec![7];
+        write_packet(0, &error, &mut stream);
+        login(&stream);
     }
 
     #[test]
