@@ -8,10 +8,10 @@
 use std::path::{Path, PathBuf};
 
 use rejoin::Limits;
-use rejoin::wire::packet::write_packet;
 use rejoin::binlog::{
     Cell, ColumnKind, Event, EventHeader, EventType, LogBytes, RowsEvent, TableMaps,
 };
+use rejoin::wire::packet::write_packet;
 
 struct Corpus {
     root: PathBuf,
