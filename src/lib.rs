@@ -62,3 +62,8 @@ extern crate self as rejoin;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../tests/support/sample.rs"]
 pub(crate) mod sample;
+
+#[cfg(test)]
+#[allow(dead_code, unreachable_pub)]
+#[path = "../tests/support/damage.rs"]
+pub(crate) mod damage;

@@ -1,5 +1,9 @@
-//! Makes the first inputs of the fuzz targets from the real logs in `tests/data`:
-//! `seeds CORPUS LOG...`
+//! Makes the first inputs of the fuzz targets from the real logs and the recorded logins in
+//! `tests/data`: `seeds CORPUS FILE...`
+//!
+//! A fuzz target in form, since it is built like them and so needs their runtime; it ends before the
+//! fuzzing begins.
+#![no_main]
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +11,7 @@ use rejoin::Limits;
 use rejoin::binlog::{
     Cell, ColumnKind, Event, EventHeader, EventType, LogBytes, RowsEvent, TableMaps,
 };
+use rejoin::wire::packet::write_packet;
 
 struct Corpus {
     root: PathBuf,
@@ -23,26 +28,53 @@ impl Corpus {
     }
 }
 
-fn main() {
+libfuzzer_sys::fuzz_target!(
+    init: {
+        make();
+        std::process::exit(0)
+    },
+    |_data: &[u8]| ()
+);
+
+fn make() {
     let mut arguments = std::env::args().skip(1);
     let mut corpus = Corpus {
         root: arguments.next().expect("CORPUS").into(),
         count: 0,
     };
-    for log in arguments {
-        let bytes = std::fs::read(Path::new(&log)).expect("the log can be read");
-        split(&bytes, &mut corpus);
+    for path in arguments {
+        let path = Path::new(&path);
+        let bytes = std::fs::read(path).expect("the file can be read");
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("server") => login("login", 16, &bytes, &mut corpus),
+            Some("client") => login("server_login", 4, &bytes, &mut corpus),
+            _ => split(&bytes, &mut corpus),
+        }
     }
 }
 
+/// One side of a login, with every choice that the other side can have made.
+fn login(target: &str, choices: u8, stream: &[u8], corpus: &mut Corpus) {
+    for choice in 0..choices {
+        corpus.add(target, &[&[choice], stream].concat());
+    }
+    corpus.add("packet_framing", &[&[1, 0xff], stream].concat());
+}
+
 fn split(log: &[u8], corpus: &mut Corpus) {
-    corpus.add("binlog_stream", log);
-    corpus.add("differential", log);
+    // The fronts: a large input costs the fuzzer more than it tells.
+    let front = &log[..log.len().min(16 << 10)];
+    corpus.add("binlog_stream", front);
+    let (mut sequence, mut packets) = (0, vec![1, 0xff]);
+    corpus.add("differential", front);
     let mut tables = TableMaps::new(&Limits::default());
     let mut map: Vec<u8> = Vec::new();
     let mut reader = LogBytes::new(log, &Limits::default()).expect("a log");
     while let Some(event) = reader.next_event().expect("a sound log") {
         let body = event.verify().expect("a sound log");
+        if packets.len() < 16 << 10 {
+            sequence = write_packet(sequence, event.bytes, &mut packets);
+        }
         if body.len() > 4096 {
             continue;
         }
@@ -67,6 +99,7 @@ fn split(log: &[u8], corpus: &mut Corpus) {
             _ => {}
         }
     }
+    corpus.add("packet_framing", &packets);
 }
 
 /// JSON documents, and differences behind the document that they change.

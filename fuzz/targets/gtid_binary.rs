@@ -6,11 +6,13 @@ use rejoin::gtid::{Encoding, GtidSet};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if let Ok(set) = GtidSet::decode(data, &Limits::default()) {
-        let mut bytes = Vec::new();
-        set.encode(Encoding::Tagged, &mut bytes);
-        assert_eq!(
-            GtidSet::decode(&bytes, &Limits::default()).expect("it was written"),
-            set
-        );
+        for encoding in [Encoding::Tagged, Encoding::Compact] {
+            let mut bytes = Vec::new();
+            set.encode(encoding, &mut bytes);
+            assert_eq!(
+                GtidSet::decode(&bytes, &Limits::default()).expect("it was written"),
+                set
+            );
+        }
     }
 });

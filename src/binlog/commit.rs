@@ -26,17 +26,11 @@ impl XidEvent {
     /// [`ErrorKind::Malformed`](crate::ErrorKind::Malformed).
     pub fn decode(format: &FormatDescription, event: &[u8]) -> Result<Self> {
         let mut reader = Reader::at(event, format.body_offset(EventType::XID))?;
-        // Some releases before 5.1 announce a fixed part and leave it empty.
-        let fixed = format.post_header_length(EventType::XID).unwrap_or(0);
-        reader.take(fixed, "fixed part of an Xid event")?;
         let xid = reader.u64("XID")?;
-        reader.finish("the XID")?;
         Ok(Self { xid })
     }
 
-    pub(super) fn encode_body(&self, format: &FormatDescription, out: &mut Vec<u8>) {
-        let fixed = format.post_header_length(EventType::XID).unwrap_or(0);
-        out.extend(std::iter::repeat_n(0, fixed));
+    pub(super) fn encode_body(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.xid.to_le_bytes());
     }
 }
@@ -65,16 +59,15 @@ impl<'a> XaPrepareEvent<'a> {
         let format_id = reader.u32("format id")?;
         let gtrid_length = reader.u32("length of gtrid")?;
         let bqual_length = reader.u32("length of bqual")?;
-        if one_phase > 1 || gtrid_length > XID_PART_LENGTH || bqual_length > XID_PART_LENGTH {
+        if gtrid_length > XID_PART_LENGTH || bqual_length > XID_PART_LENGTH {
             return Err(reader.malformed(format_args!(
-                "XA name of {gtrid_length} and {bqual_length} bytes, one-phase flag {one_phase}"
+                "XA name of {gtrid_length} and {bqual_length} bytes"
             )));
         }
         let gtrid = reader.take(gtrid_length as usize, "gtrid")?;
         let bqual = reader.take(bqual_length as usize, "bqual")?;
-        reader.finish("the XA name")?;
         Ok(Self {
-            one_phase: one_phase == 1,
+            one_phase: one_phase != 0,
             format_id,
             gtrid,
             bqual,

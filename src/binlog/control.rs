@@ -199,7 +199,6 @@ impl<'a> IncidentEvent<'a> {
         }
         let length = reader.u8("length of the message")?;
         let message = reader.take(usize::from(length), "message")?;
-        reader.finish("the incident's message")?;
         Ok(Self { number, message })
     }
 

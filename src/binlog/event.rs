@@ -67,7 +67,8 @@ pub enum Event<'a> {
 
 impl<'a> Event<'a> {
     /// Reads an event of a file or stream in `format`; `event` is without its checksum, as
-    /// [`FormatDescription::verify`] returns it.
+    /// [`FormatDescription::verify`] returns it. What a newer source may have put behind the content
+    /// known here is passed over, as servers do.
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`] where it breaks the format; [`ErrorKind::Unsupported`] where its type
@@ -121,36 +122,53 @@ impl<'a> Event<'a> {
             EventType::TRANSACTION_CONTEXT => {
                 Self::TransactionContext(TransactionContextEvent::decode(format, event)?)
             }
-            event_type
-                if event_type == EventType::IGNORABLE || header.has(EventHeader::IGNORABLE) =>
-            {
-                Self::Ignorable {
-                    event_type,
-                    body: event
-                        .get(format.body_offset(event_type)..)
-                        .unwrap_or_default(),
-                }
-            }
+            event_type if header.has(EventHeader::IGNORABLE) => Self::Ignorable {
+                event_type,
+                body: event
+                    .get(format.body_offset(event_type)..)
+                    .unwrap_or_default(),
+            },
             event_type => return Err(not_understood(event_type)),
         })
     }
 
-    /// The type of the event, as `header` of the same event has it where several are one here.
-    fn event_type(&self, header: &EventHeader) -> EventType {
+    /// The type of the event.
+    pub fn event_type(&self) -> EventType {
         match self {
+            Self::FormatDescription(_) => EventType::FORMAT_DESCRIPTION,
+            Self::PreviousGtids(_) => EventType::PREVIOUS_GTIDS,
+            Self::Rotate(_) => EventType::ROTATE,
+            Self::Stop => EventType::STOP,
+            Self::Heartbeat(heartbeat) if heartbeat.is_v2 => EventType::HEARTBEAT_V2,
+            Self::Heartbeat(_) => EventType::HEARTBEAT,
+            Self::Incident(_) => EventType::INCIDENT,
             Self::Gtid(gtid) => gtid.event_type(),
+            Self::Query(_) => EventType::QUERY,
+            Self::Xid(_) => EventType::XID,
+            Self::XaPrepare(_) => EventType::XA_PREPARE,
+            Self::TableMap(_) => EventType::TABLE_MAP,
             Self::Rows(rows) => rows.event_type(),
+            Self::RowsQuery(_) => EventType::ROWS_QUERY,
+            Self::TransactionPayload(_) => EventType::TRANSACTION_PAYLOAD,
+            Self::Intvar(_) => EventType::INTVAR,
+            Self::Rand(_) => EventType::RAND,
+            Self::UserVar(_) => EventType::USER_VAR,
+            Self::BeginLoadQuery(_) => EventType::BEGIN_LOAD_QUERY,
+            Self::AppendBlock(_) => EventType::APPEND_BLOCK,
+            Self::DeleteFile(_) => EventType::DELETE_FILE,
+            Self::ExecuteLoadQuery(_) => EventType::EXECUTE_LOAD_QUERY,
+            Self::ViewChange(_) => EventType::VIEW_CHANGE,
+            Self::TransactionContext(_) => EventType::TRANSACTION_CONTEXT,
             Self::Ignorable { event_type, .. } => *event_type,
-            _ => header.event_type,
         }
     }
 
     /// Appends the event as it stands in a file or stream in `format`, with its checksum. Of
-    /// `header` everything is kept but the length.
+    /// `header` everything is kept but the type and the length.
     pub fn encode(&self, format: &FormatDescription, header: &EventHeader, out: &mut Vec<u8>) {
         let start = out.len();
         let mut header = EventHeader {
-            event_type: self.event_type(header),
+            event_type: self.event_type(),
             ..*header
         };
         out.extend_from_slice(&header.encode());
@@ -184,7 +202,7 @@ impl<'a> Event<'a> {
             Self::Incident(event) => event.encode_body(out),
             Self::Gtid(event) => event.encode_body(out),
             Self::Query(event) => event.encode_body(format, out),
-            Self::Xid(event) => event.encode_body(format, out),
+            Self::Xid(event) => event.encode_body(out),
             Self::XaPrepare(event) => event.encode_body(out),
             Self::TableMap(event) => event.encode_body(out),
             Self::Rows(event) => event.encode_body(out),

@@ -126,7 +126,8 @@ impl FormatDescription {
         let server_version: [u8; SERVER_VERSION_LENGTH] = reader.bytes("server version")?;
         let created = reader.u32("time of creation")?;
         let header_length = reader.u8("header length")?;
-        if usize::from(header_length) < EventHeader::SIZE {
+        let least = usize::from(header_length) + 2 + SERVER_VERSION_LENGTH;
+        if usize::from(header_length) < EventHeader::SIZE || header.length < least as u32 {
             return Err(reader.malformed(format_args!(
                 "headers of {header_length} bytes in the format description"
             )));
@@ -262,12 +263,23 @@ impl FormatDescription {
         self.version_number >= 0x08_00_01
     }
 
-    /// Where the body of an event of this type starts.
+    /// Where the body of an event of this type starts. Types that have no fixed part skip what the
+    /// source announces as one (some releases before 5.1 do so for Xid, and leave it empty).
     #[inline]
     pub(super) fn body_offset(&self, event_type: EventType) -> usize {
+        let header_length = usize::from(self.header_length);
         match event_type {
             EventType::ROTATE | EventType::FORMAT_DESCRIPTION => EventHeader::SIZE,
-            _ => usize::from(self.header_length),
+            EventType::XID
+            | EventType::XA_PREPARE
+            | EventType::INTVAR
+            | EventType::RAND
+            | EventType::USER_VAR
+            | EventType::ROWS_QUERY
+            | EventType::PREVIOUS_GTIDS => {
+                header_length + self.post_header_length(event_type).unwrap_or(0)
+            }
+            _ => header_length,
         }
     }
 

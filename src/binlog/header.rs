@@ -78,6 +78,18 @@ impl EventHeader {
     /// Not to be executed together with others.
     pub const MTS_ISOLATE: u16 = 0x200;
 
+    /// A header without flags; length and position are set where the event is written.
+    pub fn new(event_type: EventType, timestamp: u32, server_id: u32) -> Self {
+        Self {
+            timestamp,
+            event_type,
+            server_id,
+            length: 0,
+            end_log_pos: 0,
+            flags: 0,
+        }
+    }
+
     /// Reads the header at the front of `bytes`.
     ///
     /// # Errors

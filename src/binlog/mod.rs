@@ -13,6 +13,7 @@
 mod checksum;
 mod column;
 mod commit;
+mod compose;
 mod control;
 mod event;
 mod event_type;
@@ -34,10 +35,13 @@ mod table_map;
 mod table_maps;
 mod value;
 mod varlen;
+mod writer;
 
 pub use checksum::ChecksumAlgorithm;
 pub use column::{Column, ColumnKind};
 pub use commit::{XaPrepareEvent, XidEvent};
+pub(crate) use compose::FORMAT_FLAGS_OFFSET;
+pub use compose::LogComposer;
 pub use control::{HeartbeatEvent, IncidentEvent, PreviousGtidsEvent, RotateEvent};
 pub use event::Event;
 pub(crate) use event::not_understood;
@@ -61,3 +65,4 @@ pub use statement::{
 pub use table_map::TableMap;
 pub use table_maps::{MappedTable, TableMaps};
 pub use value::{Date, DateTime, Decimal, TextStyle, Time, Timestamp, Value, write_escaped};
+pub use writer::LogWriter;

@@ -159,10 +159,9 @@ impl<'a> RowsEvent<'a> {
         let mut extra = None;
         if version_2 {
             let length = reader.u16("length of extra row info")?;
-            match usize::from(length).checked_sub(2) {
-                Some(length) => extra = Some(reader.take(length, "extra row info")?),
-                None => return Err(reader.malformed("extra row info shorter than its length")),
-            }
+            // A length that does not even count itself is none, as for servers.
+            let length = usize::from(length).saturating_sub(2);
+            extra = Some(reader.take(length, "extra row info")?);
         }
         let width = reader.packed("row width")?;
         if width > MAX_COLUMNS || (width == 0 && table_id != Self::DUMMY_TABLE_ID) {

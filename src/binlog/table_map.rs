@@ -84,7 +84,7 @@ impl<'a> TableMap<'a> {
                 null_bits: &[],
                 optional: &[],
                 short_id,
-                reads_optional: false,
+                reads_optional: format.has_optional_metadata(),
             });
         }
         let metadata_length = reader.packed("metadata length")?;
@@ -219,10 +219,8 @@ fn name<'a>(reader: &mut Reader<'a>, what: &str) -> Result<&'a [u8]> {
         return Err(reader.malformed(format_args!("{what} of {length} bytes")));
     }
     let name = reader.take_u64(length, what)?;
-    match reader.u8(what)? {
-        0 => Ok(name),
-        _ => Err(reader.malformed(format_args!("{what} without its NUL"))),
-    }
+    reader.u8("NUL behind a name")?;
+    Ok(name)
 }
 
 /// Kinds of optional metadata.

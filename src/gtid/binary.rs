@@ -9,15 +9,26 @@
 //!   u64 intervals                    u64 intervals
 //!   per interval:                    per interval:
 //!     i64 start, i64 end (excl.)       i64 start, i64 end (excl.)
+//!
+//! version 2 (servers from 9.6 on read it; none writes it yet)
+//! 02 | u48 sources | 02            and nothing more where there is none
+//! varlen tags, per tag: varlen length, tag
+//! per source:
+//!   varlen number of its tag << 1 | whether a UUID follows (else that of the source before)
+//!   16 uuid
+//!   varlen bounds: twice its intervals, one less where the first starts at 1, which is left out
+//!   per bound (start, exclusive end, ...): varlen difference to the least that it can be
 //! ```
 //!
-//! All integers little-endian. The varlen length of a tag is always one byte (`length << 1`, up to
-//! 32). Intervals are sorted and never touch; the server refuses sets that break this (error 1773)
-//! and so do we.
+//! All integers little-endian; varlen as in `varlen`. The varlen length of a tag is always one byte
+//! (`length << 1`, up to 32). Intervals are sorted and never touch; the server refuses sets that break
+//! this (error 1773) and so do we.
+
+use std::collections::BTreeSet;
 
 use byteorder::{ByteOrder, LittleEndian};
 
-use super::{GtidSet, Interval, MAX_GNO, Tag, Tsid, Uuid};
+use super::{GtidSet, Interval, MAX_GNO, Tag, Tsid, Uuid, varlen};
 use crate::{Error, ErrorKind, Limits, Result};
 
 /// Which form to write.
@@ -27,6 +38,8 @@ pub enum Encoding {
     Untagged,
     /// Version 1, for servers since 8.3.0.
     Tagged,
+    /// Version 2, for servers since 9.6: the same in fewer bytes.
+    Compact,
     /// Version 0 where the set has no tag, else version 1: what a server writes.
     Shortest,
 }
@@ -37,6 +50,7 @@ impl GtidSet {
         let tagged = match encoding {
             Encoding::Untagged => false,
             Encoding::Tagged => true,
+            Encoding::Compact => return self.encode_compact(out),
             Encoding::Shortest => self.has_tags(),
         };
         let sources = || {
@@ -65,6 +79,41 @@ impl GtidSet {
         }
     }
 
+    fn encode_compact(&self, out: &mut Vec<u8>) {
+        let count = self.source_count() as u64;
+        out.extend_from_slice(&(2 << 56 | count << 8 | 2).to_le_bytes());
+        if count == 0 {
+            return;
+        }
+        let tags: BTreeSet<Tag> = self.sources().map(|(tsid, _)| tsid.tag).collect();
+        varlen::put_unsigned(tags.len() as u64, out);
+        for tag in &tags {
+            let tag = tag.as_str().as_bytes();
+            varlen::put_unsigned(tag.len() as u64, out);
+            out.extend_from_slice(tag);
+        }
+        let mut last_uuid = None;
+        for (tsid, list) in self.sources() {
+            let tag = tags.iter().take_while(|tag| **tag != tsid.tag).count() as u64;
+            let is_new = last_uuid != Some(tsid.uuid);
+            varlen::put_unsigned(tag << 1 | u64::from(is_new), out);
+            if is_new {
+                out.extend_from_slice(&tsid.uuid.0);
+                last_uuid = Some(tsid.uuid);
+            }
+            let from_one = list.first().is_some_and(|interval| interval.start == 1);
+            varlen::put_unsigned(2 * list.len() as u64 - u64::from(from_one), out);
+            let bounds = list
+                .iter()
+                .flat_map(|interval| [interval.start, interval.end]);
+            let mut least = 2;
+            for bound in bounds.skip(usize::from(from_one)) {
+                varlen::put_unsigned(bound - least, out);
+                least = bound + 1;
+            }
+        }
+    }
+
     /// Reads a set that takes up all of `bytes`.
     ///
     /// # Errors
@@ -76,6 +125,7 @@ impl GtidSet {
         let (tagged, count) = match (head >> 56, head & 0xff) {
             (0, _) => (false, head & 0x0000_ffff_ffff_ffff),
             (1, 1) => (true, head >> 8 & 0x0000_ffff_ffff_ffff),
+            (2, 2) => return reader.compact(head >> 8 & 0x0000_ffff_ffff_ffff, limits),
             (version, _) => {
                 return Err(Error::new(
                     ErrorKind::Unsupported,
@@ -101,16 +151,7 @@ impl GtidSet {
             let length = reader.u64()?;
             let mut last_end = 0;
             for _ in 0..length {
-                intervals += 1;
-                if intervals > limits.gtid_intervals {
-                    return Err(Error::new(
-                        ErrorKind::Limit,
-                        format!(
-                            "GTID set has more than {} intervals (gtid_intervals)",
-                            limits.gtid_intervals
-                        ),
-                    ));
-                }
+                count_interval(&mut intervals, limits)?;
                 let (start, end) = (reader.u64()?, reader.u64()?);
                 if start <= last_end || end <= start || end > MAX_GNO + 1 {
                     return Err(reader.malformed("intervals in ascending order that do not touch"));
@@ -126,12 +167,84 @@ impl GtidSet {
     }
 }
 
+fn count_interval(intervals: &mut usize, limits: &Limits) -> Result<()> {
+    *intervals += 1;
+    if *intervals > limits.gtid_intervals {
+        return Err(Error::new(
+            ErrorKind::Limit,
+            format!(
+                "GTID set has more than {} intervals (gtid_intervals)",
+                limits.gtid_intervals
+            ),
+        ));
+    }
+    Ok(())
+}
+
 struct Reader<'a> {
     bytes: &'a [u8],
     offset: usize,
 }
 
 impl<'a> Reader<'a> {
+    /// What follows the head of version 2.
+    fn compact(mut self, count: u64, limits: &Limits) -> Result<GtidSet> {
+        let mut set = GtidSet::new();
+        let mut tags = Vec::new();
+        let tag_count = if count == 0 { 0 } else { self.varlen()? };
+        for _ in 0..tag_count {
+            tags.push(self.tag()?);
+        }
+        let mut uuid = None;
+        let mut intervals = 0;
+        for _ in 0..count {
+            let code = self.varlen()?;
+            let tag = usize::try_from(code >> 1)
+                .ok()
+                .and_then(|index| tags.get(index));
+            let Some(tag) = tag.copied() else {
+                return Err(self.malformed("the number of a tag"));
+            };
+            if code & 1 != 0 {
+                uuid = Some(Uuid(self.array()?));
+            }
+            let Some(uuid) = uuid else {
+                return Err(self.malformed("a UUID"));
+            };
+            let tsid = Tsid { uuid, tag };
+            let bounds = self.varlen()?;
+            let mut start = (bounds & 1 != 0).then_some(1);
+            let mut least = 2;
+            for _ in 0..bounds {
+                let bound = self.varlen()?.checked_add(least);
+                let Some(bound) = bound.filter(|bound| *bound <= MAX_GNO + 1) else {
+                    return Err(self.malformed("numbers of GTIDs"));
+                };
+                least = bound + 1;
+                match start.take() {
+                    None => start = Some(bound),
+                    Some(start) => {
+                        count_interval(&mut intervals, limits)?;
+                        set.insert_interval(tsid, Interval { start, end: bound });
+                    }
+                }
+            }
+        }
+        if self.offset != self.bytes.len() {
+            return Err(self.malformed("nothing behind the last source"));
+        }
+        Ok(set)
+    }
+
+    fn varlen(&mut self) -> Result<u64> {
+        let rest = self.bytes.get(self.offset..).unwrap_or_default();
+        let Some((number, behind)) = varlen::unsigned(rest) else {
+            return Err(self.malformed("a number"));
+        };
+        self.offset = self.bytes.len() - behind.len();
+        Ok(number)
+    }
+
     #[cold]
     fn malformed(&self, expected: &str) -> Error {
         Error::new(
@@ -189,30 +302,65 @@ mod tests {
     }
 
     #[test]
-    fn both_versions_come_back_as_they_went() {
+    fn all_versions_come_back_as_they_went() {
         for text in [
             "",
             "U:1-5:7",
             "U:1:blue:2-9",
             "U:a_very_long_tag_of_32_characters:3",
+            "U:2:4-5:9223372036854775806:blue:1:3",
+            "U:blue:1-4,5e11fa47-71ca-11e1-9e33-c80aa9429562:1-3:blue:7:red:1",
         ] {
             let set: GtidSet = text.replace('U', U).parse().unwrap();
             let bytes = encoded(text, Encoding::Shortest);
             assert_eq!(GtidSet::decode(&bytes, &Limits::default()).unwrap(), set);
-            let bytes = encoded(text, Encoding::Tagged);
-            assert_eq!(bytes[0], 1);
-            assert_eq!(bytes[7], 1);
-            assert_eq!(GtidSet::decode(&bytes, &Limits::default()).unwrap(), set);
+            for (encoding, version) in [(Encoding::Tagged, 1), (Encoding::Compact, 2)] {
+                let bytes = encoded(text, encoding);
+                assert_eq!((bytes[0], bytes[7]), (version, version));
+                assert_eq!(GtidSet::decode(&bytes, &Limits::default()).unwrap(), set);
+            }
         }
         let stripped = encoded("U:1:blue:2-9", Encoding::Untagged);
         assert_eq!(stripped, encoded("U:1", Encoding::Untagged));
     }
 
     #[test]
+    fn the_compact_version_byte_for_byte() {
+        let mut expected = vec![2, 3, 0, 0, 0, 0, 0, 2];
+        // Two tags: none and blue.
+        expected.extend_from_slice(b"\x04\x00\x08blue");
+        // U, no tag: 1-5 and 7, of which the first start is left out: 6, 7, 8.
+        expected.push(0x02);
+        expected.extend_from_slice(&U.parse::<Uuid>().unwrap().0);
+        expected.extend_from_slice(&[3 << 1, 4 << 1, 0, 0]);
+        // U, blue: 2-9, as 2 and 10.
+        expected.extend_from_slice(&[1 << 2, 2 << 1, 0, 7 << 1]);
+        // Another, no tag: 1.
+        expected.push(0x02);
+        expected.extend_from_slice(&[0xff; 16]);
+        expected.extend_from_slice(&[1 << 1, 0]);
+        let text = "U:1-5:7:blue:2-9,ffffffff-ffff-ffff-ffff-ffffffffffff:1";
+        assert_eq!(encoded(text, Encoding::Compact), expected);
+        for wrong in [
+            &b"\x02\x01\0\0\0\0\0\x02\x02\0\0"[..],
+            b"\x02\x01\0\0\0\0\0\x02\x02\0\x06",
+            b"\x02\0\0\0\0\0\0\x02\0",
+            b"\x01\0\0\0\0\0\0\x02",
+        ] {
+            assert!(
+                GtidSet::decode(wrong, &Limits::default()).is_err(),
+                "{wrong:?}"
+            );
+        }
+    }
+
+    #[test]
     fn every_cut_and_every_lie_is_an_error() {
-        let whole = encoded("U:1-5:7:blue:2-9", Encoding::Shortest);
-        for length in 0..whole.len() {
-            assert!(GtidSet::decode(&whole[..length], &Limits::default()).is_err());
+        for encoding in [Encoding::Shortest, Encoding::Compact] {
+            let whole = encoded("U:1-5:7:blue:2-9", encoding);
+            for length in 0..whole.len() {
+                assert!(GtidSet::decode(&whole[..length], &Limits::default()).is_err());
+            }
         }
         // 2^40 claimed sources cost nothing.
         let mut lie = vec![0, 0, 0, 0, 0, 1, 0, 0];

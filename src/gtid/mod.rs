@@ -7,12 +7,14 @@
 //! - `id`: UUID, tag, TSID, GTID;
 //! - `set`: the interval algebra;
 //! - `text`: the manual's text form, as `@@gtid_executed` prints it and mysqld reads it;
-//! - `binary`: the forms of COM_BINLOG_DUMP_GTID and of the previous-GTIDs event.
+//! - `binary`: the forms of COM_BINLOG_DUMP_GTID and of the previous-GTIDs event;
+//! - `varlen`: the integers of some of them.
 
 mod binary;
 mod id;
 mod set;
 mod text;
+pub(crate) mod varlen;
 
 pub use binary::Encoding;
 pub use id::{Gtid, MAX_GNO, Tag, Tsid, Uuid};

@@ -1,43 +1,44 @@
-//! Events as they stand in a file: positions, checksums and the logical clock made anew.
+//! Transactions as they stand in a segment: the logical clock is made anew, and the rest as in any binary
+//! log.
 
 use std::sync::Arc;
 
-use crate::binlog::{ChecksumAlgorithm, EventHeader, EventType, FormatDescription, GtidEvent};
-use crate::gtid::{Encoding, GtidSet};
+use crate::binlog::{ChecksumAlgorithm, EventHeader, FormatDescription, GtidEvent, LogComposer};
+pub(crate) use crate::binlog::{FORMAT_FLAGS_OFFSET, MAGIC};
+use crate::gtid::GtidSet;
 use crate::transaction::Transaction;
 use crate::{Error, ErrorKind, Result};
 
-/// What every segment begins with.
-pub(crate) const MAGIC: [u8; 4] = *b"\xfebin";
 /// The checksum behind each event of our files.
 pub(crate) const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32;
-/// Where the flags of the format description stand in a segment.
-pub(crate) const FORMAT_FLAGS_OFFSET: u64 = (MAGIC.len() + EventHeader::FLAGS_OFFSET) as u64;
 
 /// Bytes that are going to be written to a segment, and where.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Composer {
-    bytes: Vec<u8>,
-    /// Offset in the segment of the first byte.
-    start: u64,
-    /// A GTID event's body, before its length is known.
-    body: Vec<u8>,
+    log: LogComposer,
+}
+
+impl Default for Composer {
+    fn default() -> Self {
+        Self {
+            log: LogComposer::new(CHECKSUM),
+        }
+    }
 }
 
 impl Composer {
     /// Forgets all bytes, keeps the memory, and goes on at `start`.
     pub(crate) fn restart(&mut self, start: u64) {
-        self.bytes.clear();
-        self.start = start;
+        self.log.restart(start);
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.log.bytes()
     }
 
     /// Gives memory back that an unusually large group took.
     pub(crate) fn shrink_to(&mut self, capacity: usize) {
-        self.bytes.shrink_to(capacity);
+        self.log.shrink_to(capacity);
     }
 
     /// The beginning of a segment: magic, format description, the GTIDs of all segments before it.
@@ -47,40 +48,12 @@ impl Composer {
         previous: &GtidSet,
         own: &EventHeader,
     ) {
-        self.restart(0);
-        self.bytes.extend_from_slice(&MAGIC);
-        format.encode(own.timestamp, own.server_id, true, &mut self.bytes);
-        let mut body = Vec::new();
-        previous.encode(Encoding::Shortest, &mut body);
-        let header = EventHeader {
-            event_type: EventType::PREVIOUS_GTIDS,
-            flags: EventHeader::IGNORABLE,
-            ..*own
-        };
-        self.event(header, &body);
+        self.log.head(format, previous, own, true);
     }
 
     /// The last event of a segment.
     pub(crate) fn rotate(&mut self, next_file: &str, own: &EventHeader) {
-        let mut body = (MAGIC.len() as u64).to_le_bytes().to_vec();
-        body.extend_from_slice(next_file.as_bytes());
-        let header = EventHeader {
-            event_type: EventType::ROTATE,
-            ..*own
-        };
-        self.event(header, &body);
-    }
-
-    /// An event; length, position and checksum are set here.
-    fn event(&mut self, mut header: EventHeader, body: &[u8]) {
-        let length = EventHeader::SIZE + body.len() + CHECKSUM.size();
-        let from = self.bytes.len();
-        header.length = length as u32;
-        // The field is modulo 2^32 in files of any size.
-        header.end_log_pos = (self.start + (from + length) as u64) as u32;
-        self.bytes.extend_from_slice(&header.encode());
-        self.bytes.extend_from_slice(body);
-        CHECKSUM.append(from, &mut self.bytes);
+        self.log.rotate(next_file, own);
     }
 
     /// All events of a transaction.
@@ -101,43 +74,14 @@ impl Composer {
             ));
         };
         let mut gtid = GtidEvent::decode(transaction.format(), gtid_event)?;
-        let mut rest = 0u64;
-        for (_, event) in events.clone() {
-            let length = event.len() as u64 + CHECKSUM.size() as u64;
-            if u32::try_from(length).is_err() {
-                return Err(Error::new(
-                    ErrorKind::Limit,
-                    format!("event of {length} bytes does not fit a binary log"),
-                ));
-            }
-            rest += length;
-        }
-        let (last_committed, sequence_number) =
+        let before = (clock.sequence_number, clock.floor, clock.source_number);
+        (gtid.last_committed, gtid.sequence_number) =
             clock.next(gtid.last_committed, gtid.sequence_number);
-        gtid.last_committed = last_committed;
-        gtid.sequence_number = sequence_number;
-        if gtid.transaction_length != 0 {
-            gtid.set_transaction_length(rest, CHECKSUM.size());
+        let appended = self.log.transaction(&gtid_header, gtid, events);
+        if appended.is_err() {
+            (clock.sequence_number, clock.floor, clock.source_number) = before;
         }
-        let mut body = std::mem::take(&mut self.body);
-        body.clear();
-        gtid.encode_body(&mut body);
-        self.event(written(gtid_header), &body);
-        self.body = body;
-        self.bytes.reserve(rest as usize);
-        for (header, event) in events {
-            let body = event.get(EventHeader::SIZE..).unwrap_or_default();
-            self.event(written(header), body);
-        }
-        Ok(())
-    }
-}
-
-/// The header without the marks of the way on which it came.
-fn written(header: EventHeader) -> EventHeader {
-    EventHeader {
-        flags: header.flags & !(EventHeader::RELAY_LOG | EventHeader::ARTIFICIAL),
-        ..header
+        appended
     }
 }
 

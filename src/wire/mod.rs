@@ -27,6 +27,8 @@
 
 pub mod command;
 pub mod dump;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 pub mod login;
 pub mod packet;
 pub mod result_set;

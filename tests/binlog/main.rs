@@ -11,6 +11,7 @@ mod inspect;
 mod properties;
 mod regressions;
 mod replay;
+mod round_trip;
 mod stream;
 
 use std::fs;

@@ -1,11 +1,13 @@
 //! `rejoin inspect` against mysqlbinlog 9.7: the same events, the same values, the same verdict.
 //!
 //! ```text
-//! oracle   mysqlbinlog and rejoin, run over one file, and what each says about it
-//! lists    events of the logs in `tests/data/binlog`, of a fresh server, and of one that was killed
-//! values   the rows of those logs, value by value
-//! damage   every event of a log cut and changed
-//! old      logs in the manner of servers from 5.0 on
+//! oracle     mysqlbinlog and rejoin, run over one file, and what each says about it
+//! lists      events of the logs in `tests/data/binlog`, of a fresh server, and of one that was killed
+//! values     the rows of those logs, value by value
+//! damage     every event of a log cut and changed
+//! old        logs in the manner of servers from 5.0 on
+//! mutations  all of them, changed at random
+//! written    logs that were written by `rejoin`
 //! ```
 #![allow(
     clippy::print_stdout,
@@ -19,9 +21,11 @@ mod support;
 
 mod damage;
 mod lists;
+mod mutations;
 mod old;
 mod oracle;
 mod values;
+mod written;
 
 use std::path::PathBuf;
 
@@ -31,6 +35,8 @@ fn main() {
         values::SCENARIOS,
         damage::SCENARIOS,
         old::SCENARIOS,
+        mutations::SCENARIOS,
+        written::SCENARIOS,
     ]
     .concat();
     support::run(&scenarios, || {});

@@ -8,6 +8,7 @@
 //! workload  what is loaded, and a writer that keeps writing
 //! rejoin    the binary under test, its JSON lines and exit code
 //! donating  `rejoin donate` under test, and real replicas of it
+//! damage    real bytes changed at random
 //! compare   a store's dump against a member's rows, byte for byte
 //! reaper    stops what was started and removes its files, however this process ends
 //! ```
@@ -16,6 +17,7 @@
 #![allow(dead_code, unreachable_pub, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod compare;
+pub mod damage;
 pub mod donating;
 pub mod group;
 pub mod prefix;

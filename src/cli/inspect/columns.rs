@@ -183,6 +183,15 @@ pub(super) fn user_value<'a>(value: &UserVarValue<'a>) -> Value<'a> {
     }
 }
 
+/// The variable that an Intvar event sets.
+pub(super) fn intvar_name(kind: u8) -> Result<&'static str, String> {
+    match kind {
+        1 => Ok("LAST_INSERT_ID"),
+        2 => Ok("INSERT_ID"),
+        other => Err(format!("Intvar of kind {other}")),
+    }
+}
+
 /// As `binlog_checksum` has it.
 pub(super) fn checksum_name(algorithm: ChecksumAlgorithm) -> &'static str {
     match algorithm {

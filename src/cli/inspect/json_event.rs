@@ -5,7 +5,7 @@
 //! {"event":"summary","events":N,"transactions":N,"checksum_errors":N,..}
 //! ```
 
-use super::columns::{checksum_name, user_value, utf8};
+use super::columns::{checksum_name, intvar_name, user_value, utf8};
 use super::json::{Container, hex};
 use super::json_rows::{fill_rows, fill_table_map, write_value};
 use super::names::{HEADER_FLAGS, SESSION_BITS, flags};
@@ -116,11 +116,7 @@ fn fill(seen: &Seen<'_>, with_rows: bool, body: &mut Container<'_>) -> Result<()
             }
         }
         Event::Intvar(intvar) => {
-            let name = match intvar.kind {
-                1 => "LAST_INSERT_ID",
-                _ => "INSERT_ID",
-            };
-            body.string("variable", name);
+            body.string("variable", intvar_name(intvar.kind)?);
             body.number("value", intvar.value);
         }
         Event::Rand(rand) => {

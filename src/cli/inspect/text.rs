@@ -13,7 +13,7 @@
 
 use std::io::Write;
 
-use super::columns::{checksum_name, plain_text, user_value, utf8};
+use super::columns::{checksum_name, intvar_name, plain_text, user_value, utf8};
 use super::names::{HEADER_FLAGS, SESSION_BITS, flags, server_version, time, time_us};
 use super::text_rows::{rows, table_map};
 use super::walk::{Seen, Totals};
@@ -151,11 +151,7 @@ fn body(seen: &Seen<'_>, out: &mut Vec<u8>) -> Result<(), String> {
             );
         }
         Event::Intvar(intvar) => {
-            let name = if intvar.kind == 1 {
-                "LAST_INSERT_ID"
-            } else {
-                "INSERT_ID"
-            };
+            let name = intvar_name(intvar.kind)?;
             line!(out, "SET {name}={};", intvar.value);
         }
         Event::Rand(rand) => line!(

@@ -7,7 +7,7 @@ use super::place::{Place, Places};
 use super::{Form, Output, json_event, text};
 use crate::binlog::{
     ChecksumAlgorithm, Event, EventHeader, EventType, FormatDescription, LogEvent, LogReader,
-    MappedTable, PayloadDecoder, QueryEvent, TableMaps, Tail, TransactionPayload,
+    MappedTable, PayloadDecoder, QueryEvent, TableMaps, Tail,
 };
 use crate::gtid::Gtid;
 use crate::{Error, ErrorKind, Limits, Result};
@@ -169,7 +169,7 @@ impl<'a> Walk<'a> {
         let format: &FormatDescription = log.format;
         let bytes = log.verify()?;
         check_type(format, &log.header, self.v1_rows)?;
-        let event = decode(format, bytes)?;
+        let event = decode(format, &log.header, bytes, self.v1_rows)?;
         let found = Found {
             offset: log.offset,
             payload_offset: None,
@@ -177,13 +177,22 @@ impl<'a> Walk<'a> {
             checksum: checksum(log, bytes.len()),
             bytes,
         };
-        let flow = self.show(format, &found, &event, output)?;
-        match &event {
-            Event::TransactionPayload(payload) if flow == Flow::On => {
-                self.payload(format, log, payload, output)
-            }
-            _ => Ok(flow),
+        let Event::TransactionPayload(payload) = &event else {
+            return self.show(format, &found, &event, output);
+        };
+        let mut expanded = std::mem::take(&mut self.expanded);
+        expanded.clear();
+        let whole = match self.decoder.expand(payload, self.limits, &mut expanded) {
+            // Damaged from its beginning on: nothing of the transaction is shown.
+            Err(error) if expanded.is_empty() => return Err(error),
+            whole => whole,
+        };
+        let mut flow = self.show(format, &found, &event, output)?;
+        if flow == Flow::On {
+            flow = self.payload(format, log, &expanded, output)?;
         }
+        self.expanded = expanded;
+        whole.map(|()| flow)
     }
 
     /// The events inside a compressed transaction.
@@ -191,13 +200,10 @@ impl<'a> Walk<'a> {
         &mut self,
         format: &FormatDescription,
         log: &LogEvent<'_>,
-        payload: &TransactionPayload<'_>,
+        expanded: &[u8],
         output: &mut Output<'_>,
     ) -> Result<Flow> {
-        let mut expanded = std::mem::take(&mut self.expanded);
-        expanded.clear();
-        self.decoder.expand(payload, self.limits, &mut expanded)?;
-        let mut rest = expanded.as_slice();
+        let mut rest = expanded;
         let mut flow = Flow::On;
         while !rest.is_empty() && flow == Flow::On {
             let header = EventHeader::decode(rest).map_err(in_payload)?;
@@ -217,7 +223,7 @@ impl<'a> Walk<'a> {
             rest = behind;
             check_type(format, &header, self.v1_rows).map_err(in_payload)?;
             check_nested(header.event_type).map_err(in_payload)?;
-            let event = decode(format, bytes).map_err(in_payload)?;
+            let event = decode(format, &header, bytes, self.v1_rows).map_err(in_payload)?;
             let found = Found {
                 offset: u64::from(log.header.end_log_pos),
                 payload_offset: Some(log.offset),
@@ -227,7 +233,6 @@ impl<'a> Walk<'a> {
             };
             flow = self.show(format, &found, &event, output)?;
         }
-        self.expanded = expanded;
         Ok(flow)
     }
 
@@ -376,6 +381,16 @@ impl Held {
     }
 }
 
+/// Types that mysqlbinlog does not know (any more) in a file: it passes them over where they are
+/// marked as ignorable.
+fn is_unknown(event_type: EventType, v1_rows: bool) -> bool {
+    match event_type {
+        EventType::HEARTBEAT | EventType::HEARTBEAT_V2 => true,
+        EventType(23..=25) => !v1_rows,
+        _ => false,
+    }
+}
+
 /// What the log's own format description does not have, mysqlbinlog does not read either; nor the
 /// rows and statements of formats that ended with 5.6 and 5.0.
 fn check_type(format: &FormatDescription, header: &EventHeader, v1_rows: bool) -> Result<()> {
@@ -392,14 +407,15 @@ fn check_type(format: &FormatDescription, header: &EventHeader, v1_rows: bool) -
             ),
         ));
     }
-    if matches!(event_type.0, 23..=25) && !v1_rows {
+    let is_passed_over = header.has(EventHeader::IGNORABLE);
+    if matches!(event_type.0, 23..=25) && !v1_rows && !is_passed_over {
         return Err(Error::new(
             ErrorKind::Unsupported,
             format!("{event_type} event: rows as servers before 5.6 wrote them"),
         )
         .remedy("--v1-rows reads them all the same; mysqlbinlog and mysqld do not from 8.4 on"));
     }
-    if matches!(event_type, EventType::HEARTBEAT | EventType::HEARTBEAT_V2) {
+    if matches!(event_type, EventType::HEARTBEAT | EventType::HEARTBEAT_V2) && !is_passed_over {
         return Err(Error::new(
             ErrorKind::Malformed,
             "Heartbeat event in a file: it belongs on a connection only",
@@ -419,7 +435,19 @@ fn check_type(format: &FormatDescription, header: &EventHeader, v1_rows: bool) -
 }
 
 /// The event, with the parts checked that are read on demand otherwise.
-fn decode<'a>(format: &FormatDescription, bytes: &'a [u8]) -> Result<Event<'a>> {
+fn decode<'a>(
+    format: &FormatDescription,
+    header: &EventHeader,
+    bytes: &'a [u8],
+    v1_rows: bool,
+) -> Result<Event<'a>> {
+    if is_unknown(header.event_type, v1_rows) && header.has(EventHeader::IGNORABLE) {
+        let body = bytes.get(format.header_length()..).unwrap_or_default();
+        return Ok(Event::Ignorable {
+            event_type: header.event_type,
+            body,
+        });
+    }
     let event = Event::decode(format, bytes)?;
     match &event {
         Event::Rows(rows) => drop(rows.extra_info()?),

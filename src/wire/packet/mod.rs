@@ -308,6 +308,12 @@ impl PacketReader {
         bytes
     }
 
+    /// Bytes of memory that the reader holds.
+    #[cfg(any(fuzzing, test))]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.buffer.len() + self.joined.capacity()
+    }
+
     /// The sequence number of the next packet, in either direction.
     pub fn sequence(&self) -> u8 {
         self.sequence
