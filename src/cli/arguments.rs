@@ -26,7 +26,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Recover a store from a group; exits when it is ONLINE
-    Recover(Recover),
+    Recover(Box<Recover>),
     /// Show what recover would do and why, member by member; changes nothing
     Plan(Plan),
     /// Compare a store with a member of the group at one GTID set, row by row; changes nothing
@@ -56,6 +56,9 @@ pub(super) struct Recover {
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) settings: SettingsOptions,
+    /// Bytes that the rows of all tables may take in memory; no bound without it
+    #[arg(long, value_name = "BYTES")]
+    pub(super) store_memory: Option<u64>,
     /// Compare every row with a member before the store is called ONLINE; exit code 5 where one differs
     #[arg(long)]
     pub(super) verify: bool,

@@ -25,6 +25,7 @@ mod status;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,8 @@ use shared::{Clock, Fact, Shared};
 const DEFAULT_SERVER_ID: u32 = 0x7E_7015;
 /// What the group delivers during phase 1 is held up to this many bytes.
 const CACHE_BYTES: usize = 256 << 20;
+/// `replica_transaction_retries`.
+const TRANSACTION_RETRIES: u32 = 10;
 
 /// What a member is to be made of; [`Member::builder`] begins one.
 pub struct MemberBuilder {
@@ -58,6 +61,7 @@ pub struct MemberBuilder {
     server_id: u32,
     uuid: Option<Uuid>,
     cache_bytes: usize,
+    transaction_retries: u32,
     subscribers: Subscribers,
 }
 
@@ -126,6 +130,14 @@ impl MemberBuilder {
         self
     }
 
+    /// How often a transaction is tried again that the target cannot execute
+    /// [now](crate::ErrorKind::Transient); default 10 (`replica_transaction_retries`).
+    #[must_use]
+    pub fn transaction_retries(mut self, retries: u32) -> Self {
+        self.transaction_retries = retries;
+        self
+    }
+
     /// A subscription to everything that the member will do, from its first step on.
     pub fn events(&self) -> Events {
         self.subscribers.subscribe()
@@ -184,6 +196,7 @@ impl Member {
             server_id: DEFAULT_SERVER_ID,
             uuid: None,
             cache_bytes: CACHE_BYTES,
+            transaction_retries: TRANSACTION_RETRIES,
             subscribers: Subscribers::default(),
         }
     }
@@ -256,6 +269,7 @@ impl Member {
 
     /// Asks the member to stop, and returns at once.
     pub fn stop(&self) {
+        self.shared.stopping.store(true, Relaxed);
         // A member that has ended has stopped.
         let _ = self.facts.send(Fact::Stop);
     }

@@ -44,6 +44,8 @@ pub(super) struct Shared {
     pub(super) held_back: AtomicBool,
     /// Batches of connections to donors up to this one are dropped unapplied.
     pub(super) cancelled: AtomicU32,
+    /// The member was asked to stop.
+    pub(super) stopping: AtomicBool,
     pub(super) subscribers: Subscribers,
     /// Waited on with the lock of the member's status.
     pub(super) phase_changed: Condvar,
@@ -82,6 +84,7 @@ impl Shared {
             received_bytes: AtomicU64::new(0),
             held_back: AtomicBool::new(false),
             cancelled: AtomicU32::new(0),
+            stopping: AtomicBool::new(false),
             subscribers,
             phase_changed: Condvar::new(),
         }
