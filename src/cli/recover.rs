@@ -51,7 +51,10 @@ fn recover(options: &Recover, progress: &Progress, last: &mut Option<Status>) ->
     };
     let store = Store::open_with(&options.store, store_options)?;
     let reader = store.reader();
-    let builder = Member::builder(group, store).settings(options.settings.settings());
+    let builder = Member::builder(group, store)
+        .settings(options.settings.settings())
+        .cache_bytes(options.cache_bytes)
+        .sync_relay_log(options.sync_relay_log);
     let events = builder.events();
     let member = builder.start()?;
     let check = || match options.verify {
