@@ -1,4 +1,8 @@
-//! What is measured: the same walk through a log, by this crate and by its rivals.
+//! What is measured: the same walk through a log, by this crate and by its rivals; and in
+//! [`hand_over`] the queue of the group's feed beside its rivals.
+
+pub mod hand_over;
+pub mod histogram;
 
 use std::hint::black_box;
 
