@@ -59,25 +59,31 @@ fn turns(producers: u64) {
     }
 }
 
-/// Takes `count` items and writes the transactions to a file, synced every 64 KiB.
+/// Takes `count` items and writes the transactions to a file, 64 KiB at a time, synced every 4 MiB.
 fn write<H: HandOver>(mut receiver: H::Receiver, count: u64) {
     let path = std::env::temp_dir().join(format!("queue-rates-{}", std::process::id()));
     let mut file = File::create(&path).expect("a file");
     let mut buffer = Vec::new();
+    let mut unsynced = 0;
     for _ in 0..count {
         let item = H::pop(&mut receiver);
         buffer.resize(buffer.len() + TRANSACTION as usize, item[0] as u8);
         if buffer.len() >= 64 << 10 {
             file.write_all(&buffer).expect("room on the disk");
-            file.sync_data().expect("a disk");
+            unsynced += buffer.len();
             buffer.clear();
+        }
+        if unsynced >= 4 << 20 {
+            file.sync_data().expect("a disk");
+            unsynced = 0;
         }
     }
     std::fs::remove_file(path).expect("it was there");
 }
 
-/// Rounds of a millisecond: one in which the kernel took the pushing thread off its processor says
-/// nothing of the queue, and is left out.
+/// Rounds of a millisecond. One in which the kernel took the pushing thread off its processor says
+/// nothing of the queue, and is left out, and so is the one behind it, before which nothing was
+/// pushed for long.
 fn latency<H: HandOver>(pace: Duration) {
     const PUSHES: u64 = 100_000;
     let each = (Duration::from_millis(1).as_nanos() / pace.as_nanos()).max(1) as u64;
@@ -87,9 +93,9 @@ fn latency<H: HandOver>(pace: Duration) {
     let mut histogram = Histogram::default();
     let mut round = Vec::with_capacity(each as usize);
     let mut disturbed = 0;
+    let mut was_disturbed = false;
     for number in 0..rounds {
         round.clear();
-        thread::sleep(Duration::from_micros(100));
         let before = involuntary_switches();
         let mut due = Instant::now();
         for value in 0..each {
@@ -100,12 +106,14 @@ fn latency<H: HandOver>(pace: Duration) {
             H::push(&sender, item);
             round.push(start.elapsed().as_nanos() as u64);
         }
-        if involuntary_switches() != before {
+        let is_disturbed = involuntary_switches() != before;
+        if is_disturbed || was_disturbed {
             disturbed += 1;
         } else if number >= rounds / 20 {
             // The first rounds fetch memory.
             histogram.add(&round);
         }
+        was_disturbed = is_disturbed;
     }
     consumer.join().expect("the consumer");
     let name = H::NAME;
