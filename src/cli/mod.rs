@@ -6,6 +6,7 @@
 
 mod arguments;
 mod attempts;
+mod demo;
 mod donate;
 mod dump;
 mod exit;
@@ -45,6 +46,7 @@ pub fn run() -> ExitCode {
         Command::Status(options) => status::run(&options),
         Command::Donate(options) => donate::run(&options),
         Command::Inspect(options) => inspect::run(&options),
+        Command::Demo(options) => demo::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
