@@ -1,5 +1,8 @@
-//! What is measured: the same walks through a log, by this crate, by its rivals, and by what limits both.
+//! What is measured: the same walks through a log, by this crate, by its rivals, and by what limits both;
+//! and in [`hand_over`] the queue of the group's feed, beside what could take its place.
 
+pub mod hand_over;
+pub mod histogram;
 pub mod limits;
 pub mod ours;
 pub mod rivals;

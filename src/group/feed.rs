@@ -21,11 +21,19 @@ pub struct Joined {
 /// A group as a joiner uses it.
 ///
 /// [`MySqlGroup`](super::MySqlGroup) is a real Group Replication group. A host server that has its
-/// own group communication implements this trait and pushes into the [`Feed`] from its delivery
-/// thread.
+/// own group communication implements this trait and pushes into the [`Feed`] from its communication
+/// thread: [transactions](Feed::deliver) in the group's order, and [views](Feed::view_changed). None
+/// of that waits for the member.
 ///
 /// Calls come from one thread at a time, but for [`leave`](Group::leave), which may come from
 /// another thread at any moment and must make a call that is under way return soon.
+///
+/// # Example
+/// `examples/host_group.rs`: a host's own communication thread, and a member that follows it.
+///
+/// ```
+#[doc = include_str!("../../examples/host_group.rs")]
+/// ```
 pub trait Group: Send + Sync {
     /// Joins the group. From the answered cut on, everything that the group executes is delivered to
     /// `feed`, and membership changes are told to it, until [`leave`](Group::leave).

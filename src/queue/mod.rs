@@ -67,7 +67,7 @@ use sync::{Arc, AtomicPtr, AtomicU64, AtomicUsize, Thread, ThreadId, UnsafeCell,
 const SLOTS: usize = if cfg!(loom) { 2 } else { 64 };
 /// Spare blocks that are kept: a backlog that comes and goes by up to this many blocks costs no
 /// call of the allocator.
-const SPARES: usize = if cfg!(loom) { 1 } else { 32 };
+const SPARES: usize = if cfg!(loom) { 1 } else { 128 };
 /// How often the consumer looks before it parks; each look is a pause instruction, all together
 /// take some hundred nanoseconds.
 const LOOKS: usize = if cfg!(loom) { 1 } else { 16 };
@@ -115,6 +115,7 @@ pub(crate) fn queue<T>(budget: u64) -> (Producer<T>, Consumer<T>) {
             }),
         }),
         spares: Padded(std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut()))),
+        level: Padded(std::sync::atomic::AtomicUsize::new(0)),
         sleeper: UnsafeCell::new(None),
         budget,
     });
@@ -150,6 +151,10 @@ struct Shared<T> {
     /// (Release); whoever swaps it out owns it with all that was done to it (Acquire). Pointers
     /// are only ever swapped out, never compared, so that it does not matter if one comes back.
     spares: Padded<[AtomicPtr<Block<T>>; SPARES]>,
+    /// Below this place in `spares` most are filled: where a search begins, so that it is short, and
+    /// so that the block that was used last, and is still in a cache, is used again first. A wrong
+    /// number only makes a search longer: Relaxed, and nothing for loom.
+    level: Padded<std::sync::atomic::AtomicUsize>,
     /// The consumer's thread. Written once, by [`Consumer::attach`], before ASLEEP or WAITING is
     /// ever set; read only by those who have seen one of them.
     sleeper: UnsafeCell<Option<Thread>>,
@@ -399,10 +404,13 @@ impl<T> Shared<T> {
 
     /// A block that nobody else has: a spare one, or a new one.
     fn take_spare(&self) -> *mut Block<T> {
-        for spare in &self.spares.0 {
+        let level = self.level.0.load(Relaxed).min(SPARES);
+        for place in (0..level).rev().chain(level..SPARES) {
+            let spare = &self.spares.0[place];
             if !spare.load(Relaxed).is_null() {
                 let block = spare.swap(ptr::null_mut(), unless_planted("spare", Acquire));
                 if !block.is_null() {
+                    self.level.0.store(place, Relaxed);
                     return block;
                 }
             }
@@ -412,12 +420,15 @@ impl<T> Shared<T> {
 
     /// Takes a block that nobody else has. Where there are enough spare ones it is freed.
     fn put_spare(&self, block: *mut Block<T>) {
-        for spare in &self.spares.0 {
+        let level = self.level.0.load(Relaxed).min(SPARES);
+        for place in (level..SPARES).chain((0..level).rev()) {
+            let spare = &self.spares.0[place];
             if spare.load(Relaxed).is_null()
                 && spare
                     .compare_exchange(ptr::null_mut(), block, Release, Relaxed)
                     .is_ok()
             {
+                self.level.0.store(place + 1, Relaxed);
                 return;
             }
         }
