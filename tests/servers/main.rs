@@ -26,6 +26,7 @@ mod member;
 mod plan;
 mod recover;
 mod speed;
+mod stall;
 mod verify;
 
 fn main() {
@@ -44,6 +45,7 @@ fn main() {
         channel::SCENARIOS,
         donor::SCENARIOS,
         member::SCENARIOS,
+        stall::SCENARIOS,
         plan::SCENARIOS,
         recover::SCENARIOS,
         verify::SCENARIOS,
