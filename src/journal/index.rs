@@ -88,7 +88,7 @@ impl Index {
         &self.base_name
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.join(format!("{}.index", self.base_name))
     }
 

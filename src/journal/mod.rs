@@ -7,6 +7,7 @@
 //! ```text
 //! DIR/binlog.index      ./binlog.000001        one line a segment, oldest first
 //!                       ./binlog.000002
+//! DIR/binlog.synced     how far all of it is on the disk, see `synced`
 //! DIR/binlog.000001     fe 62 69 6e            magic
 //!                       Format_description     flag "in use" while it is the last segment and open
 //!                       Previous_gtids         what all segments before this one hold
@@ -45,6 +46,7 @@ mod reading;
 pub(crate) mod recover;
 pub(crate) mod relay_log;
 pub(crate) mod segment;
+pub(crate) mod synced;
 mod tail;
 
 pub use log::Journal;

@@ -13,6 +13,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::Position;
 use super::index::Index;
+use super::synced::SyncedMark;
 use crate::Result;
 
 /// A handle on the end of a [`Journal`](super::Journal), which goes on to work when the journal is
@@ -31,6 +32,8 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     end: Position,
+    /// The same for readers in other processes.
+    mark: SyncedMark,
     /// How many readers need each segment.
     holds: BTreeMap<u64, usize>,
 }
@@ -44,11 +47,14 @@ pub struct SegmentHold {
 
 impl LogTail {
     pub(super) fn new(index: &Index, end: Position) -> Self {
+        let mut mark = SyncedMark::open(&index.path());
+        mark.set(end);
         Self(Arc::new(Shared {
             directory: index.directory().to_owned(),
             base_name: index.base_name().to_owned(),
             state: Mutex::new(State {
                 end,
+                mark,
                 holds: BTreeMap::new(),
             }),
             moved: Condvar::new(),
@@ -108,7 +114,11 @@ impl LogTail {
     }
 
     pub(super) fn publish(&self, end: Position) {
-        self.0.state.lock().end = end;
+        {
+            let mut state = self.0.state.lock();
+            state.end = end;
+            state.mark.set(end);
+        }
         self.0.moved.notify_all();
     }
 }

@@ -16,6 +16,7 @@
 mod support;
 
 mod bed;
+mod chain;
 mod channel;
 mod connection;
 mod demo;
@@ -42,6 +43,7 @@ fn main() {
         speed::SCENARIOS,
         failures::SCENARIOS,
         bed::SCENARIOS,
+        chain::SCENARIOS,
         channel::SCENARIOS,
         donor::SCENARIOS,
         member::SCENARIOS,

@@ -1,7 +1,8 @@
 //! A directory of binary logs: of mysqld, running or not, or of a store.
 //!
 //! The index file (`NAME.index`) says which files there are; it is read again when it has changed. The
-//! end is the size of the newest file. Nobody tells when something is appended, so one of those who
+//! end is the size of the newest file; of a store, which may be open in another process, what that
+//! process has synced (`NAME.synced`). Nobody tells when something is appended, so one of those who
 //! wait looks every few milliseconds and wakes the others.
 
 use std::fs;
@@ -15,6 +16,7 @@ use super::{LogEnd, LogFile, LogSource, SourceIdentity};
 use crate::binlog::{EventHeader, LogReader};
 use crate::gtid::Uuid;
 use crate::journal::disk::io_error;
+use crate::journal::synced;
 use crate::{Error, ErrorKind, Limits, Result};
 
 /// How often a directory is looked at while somebody waits for it to grow.
@@ -33,6 +35,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 pub struct BinlogDirectory {
     directory: PathBuf,
     index: PathBuf,
+    /// Where a store says how far it is synced; mysqld has none.
+    synced: PathBuf,
     identity: SourceIdentity,
     known: Mutex<Known>,
     grown: Condvar,
@@ -71,6 +75,7 @@ impl BinlogDirectory {
         let mut source = Self {
             directory: index.parent().unwrap_or(Path::new("")).to_owned(),
             index: index.to_owned(),
+            synced: synced::path_beside(index),
             identity: SourceIdentity {
                 server_id: 0,
                 server_uuid: Uuid::default(),
@@ -138,20 +143,43 @@ impl BinlogDirectory {
             known.files = self.named_in(&text);
             known.index_version = Some(version);
         }
-        let newest = known.files.last().ok_or_else(|| self.no_files())?;
-        let bytes = fs::metadata(&newest.path)
-            .map_err(|error| io_error("look at the log", &newest.path, error))?
-            .len();
-        let end = LogEnd {
-            file: newest.name.clone(),
-            bytes,
-        };
+        let named = known.files.len();
+        let end = self.end_of(&mut known.files)?;
+        if known.files.len() < named {
+            // The index is ahead of the mark for a moment: it has to be read again.
+            known.index_version = None;
+        }
         known.looked = Some(now);
         if known.end.as_ref() != Some(&end) {
             known.end = Some(end);
             self.grown.notify_all();
         }
         Ok(())
+    }
+
+    /// The end of the newest of `files`, which loses those that are not on the disk for good.
+    fn end_of(&self, files: &mut Vec<LogFile>) -> Result<LogEnd> {
+        if let Some((segment, bytes)) = synced::read(&self.synced) {
+            let number = |file: &LogFile| file.name.rsplit('.').next()?.parse::<u64>().ok();
+            let index = files.iter().position(|file| number(file) == Some(segment));
+            // Of a file that is not named any more, the mark is one from before a crash of the
+            // machine; since then nobody has written.
+            if let Some(index) = index {
+                files.truncate(index + 1);
+                if let Some(newest) = files.last() {
+                    let file = newest.name.clone();
+                    return Ok(LogEnd { file, bytes });
+                }
+            }
+        }
+        let newest = files.last().ok_or_else(|| self.no_files())?;
+        let bytes = fs::metadata(&newest.path)
+            .map_err(|error| io_error("look at the log", &newest.path, error))?
+            .len();
+        Ok(LogEnd {
+            file: newest.name.clone(),
+            bytes,
+        })
     }
 
     /// The files of an index. Paths are relative to the data directory, or absolute; where that is
@@ -282,4 +310,51 @@ fn server_uuid(directory: &Path) -> Option<Uuid> {
         .trim()
         .parse()
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::sample::{CREATE_TABLE, Source};
+    use crate::target::Target;
+    use crate::target::store::Store;
+
+    #[test]
+    fn of_a_store_only_what_is_synced_is_served() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path()).unwrap();
+        let source = BinlogDirectory::open(directory.path()).unwrap();
+        let end_of_store = |store: &Store| LogEnd {
+            file: "binlog.000001".into(),
+            bytes: store.log_position().offset,
+        };
+        assert_eq!(source.end().unwrap(), end_of_store(&store));
+        let mut transactions = Source::new();
+        transactions.statement("CREATE DATABASE shop");
+        transactions.statement(CREATE_TABLE);
+        store.apply(&transactions.take()).unwrap();
+        source.wait(&source.end().unwrap(), Duration::from_millis(50));
+        let end = end_of_store(&store);
+        assert_eq!(source.end().unwrap(), end);
+
+        // What another process has written and not synced yet.
+        let segment = directory.path().join("binlog.000001");
+        let file = fs::OpenOptions::new().append(true).open(&segment);
+        file.unwrap().write_all(&[0xee; 100]).unwrap();
+        let next = directory.path().join("binlog.000002");
+        fs::copy(&segment, next).unwrap();
+        let index = directory.path().join("binlog.index");
+        fs::write(&index, "./binlog.000001\n./binlog.000002\n").unwrap();
+        std::thread::sleep(2 * LOOK_INTERVAL);
+        assert_eq!(source.end().unwrap(), end);
+        assert_eq!(source.files().unwrap().len(), 1);
+
+        // Without a mark, as beside mysqld, the system's word counts.
+        fs::remove_file(directory.path().join("binlog.synced")).unwrap();
+        std::thread::sleep(2 * LOOK_INTERVAL);
+        assert_eq!(source.end().unwrap().file, "binlog.000002");
+        assert_eq!(source.end().unwrap().bytes, end.bytes + 100);
+    }
 }
