@@ -33,7 +33,7 @@ struct Shared {
 struct State {
     end: Position,
     /// The same for readers in other processes.
-    mark: SyncedMark,
+    mark: Option<SyncedMark>,
     /// How many readers need each segment.
     holds: BTreeMap<u64, usize>,
 }
@@ -46,9 +46,11 @@ pub struct SegmentHold {
 }
 
 impl LogTail {
-    pub(super) fn new(index: &Index, end: Position) -> Self {
-        let mut mark = SyncedMark::open(&index.path());
-        mark.set(end);
+    pub(super) fn new(index: &Index, end: Position, tell_synced: bool) -> Self {
+        let mut mark = tell_synced.then(|| SyncedMark::open(&index.path()));
+        if let Some(mark) = &mut mark {
+            mark.set(end);
+        }
         Self(Arc::new(Shared {
             directory: index.directory().to_owned(),
             base_name: index.base_name().to_owned(),
@@ -117,7 +119,9 @@ impl LogTail {
         {
             let mut state = self.0.state.lock();
             state.end = end;
-            state.mark.set(end);
+            if let Some(mark) = &mut state.mark {
+                mark.set(end);
+            }
         }
         self.0.moved.notify_all();
     }
