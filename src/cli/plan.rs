@@ -36,7 +36,7 @@ fn plan(options: &Options) -> Result<()> {
     };
     settings.validate()?;
     let cut = Cut::Gtids(survey.cut.clone());
-    let plan = Plan::new(&own, &survey.view, &cut, &settings, false);
+    let plan = Plan::new(&own, &survey.view, &cut, &settings, true);
     let report = Report {
         own: &own,
         plan: &plan,
@@ -179,8 +179,8 @@ impl Report<'_> {
         }
         let mut members = self.survey.view.members.iter();
         match self.plan.method {
-            Method::Nothing => Ok(()),
-            Method::Clone | Method::Impossible => {
+            Method::Nothing | Method::Clone => Ok(()),
+            Method::Impossible => {
                 Err(Error::new(ErrorKind::CloneNeeded, self.plan.reason.clone())
                     .remedy("start again from a backup that is newer than what is purged"))
             }

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, never};
 use log::debug;
 
+use super::cloning::CloneJob;
 use super::shared::{BATCH_BYTES, BATCH_TRANSACTIONS, Fact, Shared, Source, Turn, Work};
 use crate::Error;
 use crate::target::Target;
@@ -22,6 +23,8 @@ pub(super) struct Applier {
     pub(super) work: Receiver<Work>,
     /// Answered when nothing is being applied: what was cancelled before is gone then.
     pub(super) fences: Receiver<()>,
+    /// Nothing is applied while the target's data is replaced.
+    pub(super) clones: Receiver<CloneJob>,
     pub(super) recycle: Sender<Batch>,
     pub(super) facts: Sender<Fact>,
     /// What was taken out of `work` and did not fit any more.
@@ -55,6 +58,14 @@ impl Applier {
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => self.fences = never(),
         }
+        match self.clones.try_recv() {
+            Ok(job) => {
+                self.clone_donor(job);
+                return Turn::Worked;
+            }
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => self.clones = never(),
+        }
         match self.work.try_recv() {
             Ok(work) => {
                 self.take(work);
@@ -69,8 +80,15 @@ impl Applier {
     fn wait(&self) {
         let mut select = Select::new();
         select.recv(&self.fences);
+        select.recv(&self.clones);
         select.recv(&self.work);
         select.ready();
+    }
+
+    fn clone_donor(&mut self, job: CloneJob) {
+        let fact = job.run(&mut *self.target);
+        *self.shared.executed.lock() = self.target.gtid_executed();
+        self.tell(fact);
     }
 
     fn take(&mut self, work: Work) {

@@ -8,7 +8,8 @@ use crossbeam_channel::{Receiver as Inbox, Sender, bounded};
 use log::{debug, info, warn};
 use parking_lot::Mutex;
 
-use super::event::Event;
+use super::cloning::{CloneJob, Cloning};
+use super::event::{CloneState, Event};
 use super::receiver::{Receiver, Receivers};
 use super::shared::{Fact, Shared, Source, Work};
 use super::status::Status;
@@ -67,6 +68,10 @@ pub(super) struct Controller {
     pub(super) feed: Option<Feed>,
     pub(super) release: Sender<()>,
     pub(super) fences: Sender<()>,
+    pub(super) clones: Sender<CloneJob>,
+    /// Whether the target's data can be replaced.
+    pub(super) can_clone: bool,
+    pub(super) cloning: Option<Cloning>,
     pub(super) work: Sender<Work>,
     pub(super) recycled: Inbox<Batch>,
     pub(super) limits: Limits,
@@ -133,6 +138,9 @@ impl Controller {
         let result = self.perform();
         if let Some(result) = &result {
             self.receivers.stop();
+            if let Some(cloning) = &self.cloning {
+                cloning.stop();
+            }
             self.group.leave();
             match result {
                 Ok(()) => info!("stopped"),
@@ -192,6 +200,21 @@ impl Controller {
             Fact::Fenced => Input::DonorStopped {
                 attempt: self.machine.attempts(),
             },
+            Fact::Cloned => {
+                self.clone_ended(CloneState::Complete);
+                Input::Cloned
+            }
+            Fact::CloneFailed(failure) => {
+                self.clone_ended(CloneState::Failed {
+                    kind: failure.error.kind(),
+                    message: failure.error.to_string(),
+                    data_dropped: failure.data_dropped,
+                });
+                Input::CloneFailed {
+                    error: failure.error,
+                    data_dropped: failure.data_dropped,
+                }
+            }
             Fact::Executed => {
                 // Cleared before the set is read, so that a later change is told again.
                 self.shared.executed_told.store(false, Release);
@@ -221,6 +244,7 @@ impl Controller {
         let feed_applied = self.shared.feed_applied.load(Relaxed);
         let whole = now.saturating_sub(self.window.began) >= WINDOW;
         if whole {
+            self.tell_clone();
             let received = self.shared.received_bytes.load(Relaxed);
             self.tell(Input::Received {
                 attempt: self.machine.attempts(),
@@ -263,11 +287,11 @@ impl Controller {
                 Action::ReadOwn => {
                     let executed = self.shared.executed.lock().clone();
                     info!("executed so far: {} transactions", executed.count());
-                    // Nothing is kept from an earlier run, and nothing can be cloned.
+                    // Nothing is kept from an earlier run.
                     self.tell(Input::Own {
                         executed,
                         unapplied: GtidSet::new(),
-                        can_clone: false,
+                        can_clone: self.can_clone,
                     });
                 }
                 Action::Join => {
@@ -277,7 +301,13 @@ impl Controller {
                 }
                 Action::ReadGroup => self.request(Request::Read),
                 Action::ReadGroupExecuted => self.request(Request::Executed),
-                Action::ApplyRelayLog | Action::Clone { .. } | Action::StopClone => {
+                Action::Clone { donor, endpoint } => self.clone_donor(donor, endpoint),
+                Action::StopClone => {
+                    if let Some(cloning) = &self.cloning {
+                        cloning.stop();
+                    }
+                }
+                Action::ApplyRelayLog => {
                     self.tell(Input::Failed(Error::new(
                         ErrorKind::Internal,
                         "asked for what this member cannot do",
@@ -396,6 +426,41 @@ impl Controller {
         self.receivers.start(receiver)
     }
 
+    fn clone_donor(&mut self, donor: GroupMember, endpoint: Endpoint) {
+        info!("cloning {endpoint} ({})", donor.uuid);
+        self.group.donor_chosen(&donor.uuid);
+        self.status.lock().donor = Some(endpoint.to_string());
+        let mut options = self.group.donor_options(&donor);
+        self.machine.settings().recovery_channel.apply(&mut options);
+        let limits = self.limits.clone();
+        let (cloning, job) = Cloning::of_mysql(donor, endpoint, options, limits, self.server_id);
+        self.cloning = Some(cloning);
+        self.tell_clone();
+        // The applier is gone only after a panic, which is told.
+        let _ = self.clones.send(job);
+    }
+
+    /// Tells how far the clone is, while there is one.
+    fn tell_clone(&self) {
+        if let Some(cloning) = &self.cloning {
+            self.publish(Event::Clone {
+                donor: cloning.donor.clone(),
+                progress: cloning.progress(),
+                state: CloneState::Copying,
+            });
+        }
+    }
+
+    fn clone_ended(&mut self, state: CloneState) {
+        if let Some(cloning) = self.cloning.take() {
+            self.publish(Event::Clone {
+                progress: cloning.progress(),
+                donor: cloning.donor,
+                state,
+            });
+        }
+    }
+
     fn declare_online(&mut self) {
         let gtid_executed = self.shared.executed.lock().clone();
         let transactions = self.shared.applied.load(Relaxed);
@@ -443,6 +508,7 @@ impl Controller {
         status.queued = queued;
         status.rate = rate;
         status.eta = eta;
+        status.clone = self.cloning.as_ref().map(Cloning::progress);
         status.elapsed = self.shared.now();
     }
 }

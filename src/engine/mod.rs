@@ -4,6 +4,7 @@
 //! rejoin-recv   donor socket -> batches of whole transactions ---+
 //!                                                                +=> rejoin-apply -> Target
 //! group feed -> rejoin-cache (held until phase 1 is over) -------+
+//! a donor's snapshot (rejoin-clone-N) ---------------------------+
 //! rejoin-ctl    runs the recovery machine: facts from all of them in, actions out
 //! rejoin-group  asks the group, so that a slow member never delays the controller
 //! ```
@@ -13,6 +14,7 @@
 
 mod applier;
 mod cache;
+mod cloning;
 mod controller;
 mod event;
 mod intake;
@@ -33,7 +35,7 @@ use log::warn;
 use parking_lot::Mutex;
 
 use event::Subscribers;
-pub use event::{Event, Events};
+pub use event::{CloneState, Event, Events};
 pub use status::Status;
 
 use crate::group::Group;

@@ -37,7 +37,9 @@ impl Parts {
         let uuid = builder
             .uuid
             .unwrap_or_else(|| Uuid::from_random(rand::random()));
-        let executed = builder.target.gtid_executed();
+        let mut target = builder.target;
+        let executed = target.gtid_executed();
+        let can_clone = target.clone_recipient().is_some();
         let shared = Arc::new(Shared::new(executed.clone(), builder.subscribers, clock));
         let status = Arc::new(Mutex::new(Status {
             phase: Phase::Joining,
@@ -52,6 +54,7 @@ impl Parts {
             queued: 0,
             rate: 0,
             eta: None,
+            clone: None,
             elapsed: Duration::ZERO,
         }));
         let room = Arc::new(Room::new(builder.cache_bytes));
@@ -60,16 +63,18 @@ impl Parts {
         let (request_sender, requests) = bounded(4);
         let (release, released) = bounded(1);
         let (fences, fence_inbox) = bounded(1);
+        let (clones, clone_inbox) = bounded(1);
         let (work, work_inbox) = controller::work_channel();
         let (recycle, recycled) = bounded(8);
         let (transactions, feed_inbox) = bounded(16);
         let group: Arc<dyn Group> = Arc::from(builder.group);
         Ok(Self {
             applier: Applier {
-                target: builder.target,
+                target,
                 shared: Arc::clone(&shared),
                 work: work_inbox,
                 fences: fence_inbox,
+                clones: clone_inbox,
                 recycle,
                 facts: facts_sender.clone(),
                 next: None,
@@ -100,6 +105,9 @@ impl Parts {
                 }),
                 release,
                 fences,
+                clones,
+                can_clone,
+                cloning: None,
                 work,
                 recycled,
                 limits: builder.limits,

@@ -12,6 +12,7 @@ use super::event::Subscribers;
 use crate::group::{Joined, View};
 use crate::gtid::GtidSet;
 use crate::recovery::Settings;
+use crate::target::CloneFailure;
 use crate::transaction::Batch;
 use crate::{Error, ErrorKind, Result};
 
@@ -123,6 +124,8 @@ pub(super) enum Fact {
         error: Error,
     },
     Fenced,
+    Cloned,
+    CloneFailed(CloneFailure),
     /// A thread has panicked.
     Panicked(Error),
     /// The owner's.

@@ -42,6 +42,7 @@ pub(crate) mod segment;
 mod tail;
 
 pub use log::Journal;
+pub(crate) use log::begin_log;
 pub use tail::{LogTail, SegmentHold};
 
 use std::time::Duration;

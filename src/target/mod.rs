@@ -3,9 +3,14 @@
 //! A [`Target`] takes whole transactions in batches and makes each durable together with its GTID.
 //! [`store`] is the embedded default: tables in memory, the member's own binary log as redo log.
 
+mod clone;
 pub mod key;
 pub mod schema;
 pub mod store;
+
+pub use clone::{
+    CloneDonor, CloneFailure, CloneProgress, CloneReader, CloneRecipient, CloneSnapshot,
+};
 
 use crate::Error;
 use crate::gtid::GtidSet;
@@ -31,4 +36,10 @@ pub trait Target: Send {
     /// [`TargetIo`](crate::ErrorKind::TargetIo) and
     /// [`TargetCorrupt`](crate::ErrorKind::TargetCorrupt) (nothing but a restart helps).
     fn apply(&mut self, batch: &Batch) -> Result<(), Error>;
+
+    /// The way in which all data of this target can be replaced with a donor's. Default: there is
+    /// none, and recovery never plans a clone.
+    fn clone_recipient(&mut self) -> Option<&mut dyn CloneRecipient> {
+        None
+    }
 }

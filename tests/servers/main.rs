@@ -17,6 +17,7 @@ mod support;
 
 mod bed;
 mod channel;
+mod clone;
 mod connection;
 mod demo;
 mod donor;
@@ -41,6 +42,7 @@ fn main() {
         failures::SCENARIOS,
         bed::SCENARIOS,
         channel::SCENARIOS,
+        clone::SCENARIOS,
         donor::SCENARIOS,
         member::SCENARIOS,
         plan::SCENARIOS,

@@ -12,9 +12,11 @@
 //! update in place may leave some.
 
 mod diff;
+mod parse;
 mod text;
 mod tree;
 
+pub(crate) use parse::document_from_text;
 pub use diff::{JsonDiff, JsonOperation, json_diffs};
 
 use super::reader::Reader;

@@ -15,6 +15,7 @@ mod alter;
 mod catalog;
 mod charset;
 mod column;
+mod concerns;
 mod context;
 mod create;
 mod cursor;
@@ -24,6 +25,7 @@ mod default;
 mod definition;
 mod encoding;
 mod evolve;
+mod selected;
 mod statement;
 mod temporal;
 #[cfg(test)]
@@ -36,10 +38,12 @@ mod write;
 
 pub use catalog::{Catalog, SchemaChange};
 pub(crate) use charset::collation_facts;
+pub(crate) use concerns::{Concerns, concerns};
 pub use context::StatementContext;
 pub use data_type::DataType;
 pub use definition::{
     ColumnDefault, ColumnDefinition, Generated, Index, KeyPart, Literal, TableDefinition, TableName,
 };
+pub(crate) use selected::quoted;
 pub use text::to_utf8;
 pub use transform::RowTransform;

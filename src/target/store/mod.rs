@@ -25,10 +25,12 @@
 //! - `layout`: columns, row images, keys;
 //! - `apply`, `rows`, `schema_change`, `xa`: transactions on a state;
 //! - `reader`: what others read;
-//! - `checkpoint`: states in files.
+//! - `checkpoint`: states in files;
+//! - `clone`: all of it replaced with a donor's.
 
 mod apply;
 mod checkpoint;
+mod clone;
 mod layout;
 mod lock;
 mod reader;
@@ -49,7 +51,7 @@ use crate::journal::disk::{Disk, io_error};
 use crate::journal::index::Index;
 use crate::journal::recover::recover;
 use crate::journal::{Journal, JournalOptions, LogTail, Position};
-use crate::target::Target;
+use crate::target::{CloneRecipient, Target};
 use crate::transaction::Batch;
 use crate::{Error, ErrorKind, Limits, Result};
 
@@ -115,6 +117,8 @@ pub struct Store {
     /// What purging depended on when it was last tried: the newest segment, and the one needed for
     /// the checkpoints.
     purged_at: (u64, u64),
+    /// A clone that failed, as far as it came.
+    unfinished: Option<clone::Copy>,
     /// Held until everything else is closed.
     _lock: Lock,
 }
@@ -142,6 +146,9 @@ impl Store {
             .map_err(|error| io_error("make the store's directory", directory, error))?;
         let lock = Lock::take(directory)?;
         let mut state = checkpoint::newest(directory)?.unwrap_or_else(State::empty);
+        if clone::begins_log(&state) {
+            clone::finish(&disk, directory, &options, &state)?;
+        }
         let from = start_of_replay(&state);
         let mut applier = Applier::default();
         let mut log_bytes = 0;
@@ -172,6 +179,7 @@ impl Store {
             retired: Vec::new(),
             log_bytes,
             purged_at: (0, 0),
+            unfinished: None,
             options,
             _lock: lock,
         })
@@ -187,6 +195,10 @@ impl Store {
         let options = StoreOptions::default();
         let index = Index::read(directory, &options.journal.base_name)?;
         let mut state = checkpoint::newest(directory)?.unwrap_or_else(State::empty);
+        if clone::begins_log(&state) && !index.segments().contains(&state.position.segment) {
+            // A clone whose log is not begun yet: its rows are all there is.
+            return Ok(Snapshot::new(Arc::new(state)));
+        }
         let from = start_of_replay(&state);
         let mut applier = Applier::default();
         let recovered = recover(&index, &options.limits, from, &mut |batch| {
@@ -293,6 +305,7 @@ impl Target for Store {
     }
 
     fn apply(&mut self, batch: &Batch) -> Result<()> {
+        self.unfinished = None;
         let applied = self.apply_in_memory(batch);
         let logged = self.journal.pending_bytes() as u64;
         if logged > 0 {
@@ -313,11 +326,15 @@ impl Target for Store {
         }
         applied
     }
+
+    fn clone_recipient(&mut self) -> Option<&mut dyn CloneRecipient> {
+        Some(self)
+    }
 }
 
 /// Where the log has to be read from, and what was executed before: nothing known is its beginning.
 fn start_of_replay(state: &State) -> Option<(Position, GtidSet)> {
-    (state.position.segment > 0).then(|| (state.position, state.gtid_executed.clone()))
+    (state.position.offset > 0).then(|| (state.position, state.gtid_executed.clone()))
 }
 
 fn replay(applier: &mut Applier, state: &mut State, batch: &Batch) -> Result<()> {
