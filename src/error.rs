@@ -82,6 +82,8 @@ pub enum ErrorKind {
     Errant,
     /// The missing transactions are in nobody's binary logs any more.
     CloneNeeded,
+    /// The group has executed transactions that neither a donor nor its feed has sent.
+    Gap,
     /// A setting or option has a value that cannot be used.
     Configuration,
     /// The caller or an administrator asked to stop.
@@ -118,6 +120,7 @@ impl ErrorKind {
             Self::GroupUnavailable => "group_unavailable",
             Self::Errant => "errant",
             Self::CloneNeeded => "clone_needed",
+            Self::Gap => "gap",
             Self::Configuration => "configuration",
             Self::Interrupted => "interrupted",
             Self::Internal => "internal",
@@ -145,7 +148,7 @@ impl ErrorKind {
             // Another member may hold data that agrees with ours (manual, 20.5.4.4).
             | Self::Conflict
             | Self::Schema => Fault::Donor,
-            Self::NoDonor | Self::GroupUnavailable | Self::CloneNeeded => Fault::Group,
+            Self::NoDonor | Self::GroupUnavailable | Self::CloneNeeded | Self::Gap => Fault::Group,
             Self::TargetIo | Self::TargetCorrupt | Self::TargetLocked | Self::Errant => {
                 Fault::Target
             }

@@ -11,6 +11,7 @@
 //! | 2 | [`wire`] | the MySQL protocol without I/O: packets, login, commands, result sets |
 //! | 3 | [`transaction`] | events to whole transactions, and the batches that travel between threads |
 //! | 3 | [`net`] | the only sockets: connections, TLS, a donor's event stream |
+//! | 3 | `queue` | the lock-free queue from the group's delivery threads to the engine's cache; below `group`, whose feed is its entrance |
 //! | 3 | [`journal`] | durable segment files of transactions in binary log format |
 //! | 4 | [`group`] | members, views, the feed of the group's transactions |
 //! | 4 | [`target`] | where transactions are applied; `target::store` is the embedded default |
@@ -22,7 +23,7 @@
 //!
 //! ```text
 //! donor socket -> net -> wire (packets) -> binlog (events) -> transaction (Assembler) =batches=> engine's applier -> target
-//! group feed   -> engine's cache (held until phase 1 is over)                        =batches=> engine's applier
+//! group feed   -> queue -> engine's cache (held until phase 1 is over)                        =batches=> engine's applier
 //! recovery::Machine: facts from all of them in -> actions out (ask this donor, sleep, start phase 2, declare ONLINE, give up)
 //! ```
 
@@ -35,6 +36,7 @@ pub mod wire;
 
 pub mod journal;
 pub mod net;
+pub(crate) mod queue;
 pub mod transaction;
 
 pub mod group;

@@ -51,6 +51,7 @@ pub(crate) use json::document_from_text;
 pub use json::{JsonContainer, JsonDiff, JsonDocument, JsonOperation, JsonValue, json_diffs};
 pub use payload::{PayloadCompression, PayloadDecoder, TransactionPayload};
 pub use query::{QueryEvent, StatusVariable};
+pub(crate) use reader::put_packed;
 pub use rows::{Cell, ExtraRowInfo, ImageKind, RowImage, Rows, RowsEvent, RowsKind};
 pub use statement::{
     DeleteFileEvent, ExecuteLoadQueryEvent, FileBlockEvent, IntvarEvent, RandEvent, RowsQueryEvent,

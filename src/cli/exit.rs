@@ -22,6 +22,7 @@ pub(super) fn code(error: &Error) -> u8 {
         | ErrorKind::Refused
         | ErrorKind::Stopped
         | ErrorKind::DonorLeft
+        | ErrorKind::Gap
         | ErrorKind::TooSlow => 4,
         ErrorKind::Conflict
         | ErrorKind::Schema

@@ -180,10 +180,8 @@ impl Report<'_> {
         let mut members = self.survey.view.members.iter();
         match self.plan.method {
             Method::Nothing | Method::Clone => Ok(()),
-            Method::Impossible => {
-                Err(Error::new(ErrorKind::CloneNeeded, self.plan.reason.clone())
-                    .remedy("start again from a backup that is newer than what is purged"))
-            }
+            Method::Impossible => Err(Error::new(ErrorKind::CloneNeeded, self.plan.reason.clone())
+                .remedy("start again from a backup that is newer than what is purged")),
             Method::BinaryLog if members.any(|member| self.obstacle(member).is_none()) => Ok(()),
             Method::BinaryLog => Err(Error::new(
                 ErrorKind::NoDonor,

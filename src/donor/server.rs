@@ -16,6 +16,7 @@ use super::dump::DumpTicket;
 use super::session;
 use super::source::{History, LogSource};
 use super::throttle::Throttle;
+use crate::gtid::GtidSet;
 use crate::net::{Closer, ServerTls};
 use crate::wire::packet::write_packet;
 use crate::wire::server::answer::Refusal;
@@ -42,7 +43,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Donor {
     shared: Arc<Shared>,
-    listener: Option<JoinHandle<()>>,
+    listener: Mutex<Option<JoinHandle<()>>>,
     address: SocketAddr,
 }
 
@@ -144,7 +145,7 @@ impl Donor {
         info!("donor on {address}");
         Ok(Self {
             shared,
-            listener: Some(thread),
+            listener: Mutex::new(Some(thread)),
             address,
         })
     }
@@ -157,6 +158,14 @@ impl Donor {
     /// Sets the bytes a second for all clients together, from now on; `None` for no limit.
     pub fn set_max_rate(&self, bytes_per_second: Option<u64>) {
         self.shared.throttle.set_rate(bytes_per_second);
+    }
+
+    /// What is no longer in the binary logs that it serves (`gtid_purged`).
+    ///
+    /// # Errors
+    /// What the source says.
+    pub fn gtid_purged(&self) -> Result<GtidSet> {
+        self.shared.history.purged()
     }
 
     /// What it does at this moment.
@@ -183,14 +192,11 @@ impl Donor {
         }
     }
 
-    /// Closes every connection and waits for all threads; takes no longer than a moment.
-    pub fn stop(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
+    /// Closes every connection, listens no more, and waits for all threads; takes no longer than a
+    /// moment.
+    pub fn stop(&self) {
         self.shared.stop.close();
-        if let Some(listener) = self.listener.take() {
+        if let Some(listener) = self.listener.lock().take() {
             // Wakes the listener, which then sees that it is over.
             let _ = TcpStream::connect_timeout(&self.reachable(), Duration::from_secs(1));
             let _ = listener.join();
@@ -215,7 +221,7 @@ impl Donor {
 
 impl Drop for Donor {
     fn drop(&mut self) {
-        self.end();
+        self.stop();
     }
 }
 

@@ -13,6 +13,7 @@ use log::debug;
 use super::cloning::CloneJob;
 use super::shared::{BATCH_BYTES, BATCH_TRANSACTIONS, Fact, Shared, Source, Turn, Work};
 use crate::Error;
+use crate::queue::Bell;
 use crate::target::Target;
 use crate::transaction::{Batch, TransactionKind};
 
@@ -26,6 +27,8 @@ pub(super) struct Applier {
     /// Nothing is applied while the target's data is replaced.
     pub(super) clones: Receiver<CloneJob>,
     pub(super) recycle: Sender<Batch>,
+    /// Tells the cache that there is room again in `work`.
+    pub(super) taken: Bell<Batch>,
     pub(super) facts: Sender<Fact>,
     /// What was taken out of `work` and did not fit any more.
     pub(super) next: Option<Work>,
@@ -93,10 +96,12 @@ impl Applier {
 
     fn take(&mut self, work: Work) {
         if self.is_cancelled(work.source) {
+            self.taken.ring();
             return self.recycle(work.batch);
         }
         let Work { source, mut batch } = work;
         self.next = self.gather(source, &mut batch);
+        self.taken.ring();
         self.apply(source, batch);
     }
 
@@ -147,21 +152,30 @@ impl Applier {
                 if source == Source::Feed {
                     self.shared.feed_applied.fetch_add(delivered, Relaxed);
                 }
-                for transaction in batch.iter() {
-                    if let TransactionKind::ViewChange { view_id } = transaction.kind() {
-                        let id = String::from_utf8_lossy(view_id).into_owned();
-                        self.tell(Fact::ViewChangeApplied(id));
-                    }
-                }
+                self.tell_view_changes(&batch);
                 self.tell_executed();
                 self.recycle(batch);
             }
-            Err(error) => self.failed(source, error),
+            Err(error) => self.failed(source, &batch, error),
         }
     }
 
-    fn failed(&mut self, source: Source, error: Error) {
+    /// Tells of the view changes that have been applied with `batch`, of which the beginning alone
+    /// may be executed.
+    fn tell_view_changes(&self, batch: &Batch) {
+        for transaction in batch.iter() {
+            if let TransactionKind::ViewChange { view_id } = transaction.kind()
+                && self.shared.executed.lock().contains(transaction.gtid())
+            {
+                let id = String::from_utf8_lossy(view_id).into_owned();
+                self.tell(Fact::ViewChangeApplied(id));
+            }
+        }
+    }
+
+    fn failed(&mut self, source: Source, batch: &Batch, error: Error) {
         *self.shared.executed.lock() = self.target.gtid_executed();
+        self.tell_view_changes(batch);
         match source {
             Source::Donor(connection) => {
                 self.shared.cancelled.fetch_max(connection, AcqRel);

@@ -1,29 +1,67 @@
 //! The cache thread: holds what the group delivers until phase 1 is over, then passes it on.
 //!
 //! ```text
-//! Feed::deliver =bounded channel= cache: queue (bytes accounted in Room) =bounded channel= applier
-//!                                       held in phase 1, released in phase 2 and from then on
+//! Feed::deliver =lock-free queue=> cache: held =bounded channel=> applier
+//!                                         in phase 1; released in phase 2 and from then on
 //! ```
+//!
+//! The thread waits in one place, at the queue, whose bell is rung by the [`Gate`], and by the applier
+//! when it has taken something so that there is room again. What is in the queue and what is held count together
+//! against the queue's budget of bytes, until the applier has it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError, never};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
 use super::shared::{Shared, Source, Turn, Work};
-use crate::group::Room;
+use crate::queue::{Bell, Consumer};
 use crate::transaction::Batch;
+
+/// Batches that are taken in before the cache looks at anything else.
+const MOST_AT_ONCE: usize = 64;
 
 pub(super) struct Cache {
     pub(super) shared: Arc<Shared>,
-    pub(super) room: Arc<Room>,
-    pub(super) feed: Receiver<Batch>,
+    pub(super) queue: Consumer<Batch>,
     /// One message releases the cache; its disconnection ends the thread.
     pub(super) release: Receiver<()>,
     pub(super) is_released: bool,
-    pub(super) queue: VecDeque<Batch>,
+    pub(super) held: VecDeque<Batch>,
     pub(super) applier: Sender<Work>,
+}
+
+/// The controller's hold on the cache, which ends when this is dropped.
+pub(super) struct Gate {
+    /// Emptied only by drop.
+    release: Option<Sender<()>>,
+    bell: Bell<Batch>,
+}
+
+impl Gate {
+    /// A gate, and the end of it that the cache looks at when `bell` rings.
+    pub(super) fn new(bell: Bell<Batch>) -> (Self, Receiver<()>) {
+        let (release, released) = bounded(1);
+        let release = Some(release);
+        (Self { release, bell }, released)
+    }
+
+    /// Lets the cache pass on what it holds.
+    pub(super) fn open(&self) {
+        if let Some(release) = &self.release {
+            // The cache thread is gone only after a panic, which is told.
+            let _ = release.try_send(());
+        }
+        self.bell.ring();
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        drop(self.release.take());
+        self.bell.ring();
+    }
 }
 
 impl Cache {
@@ -31,7 +69,7 @@ impl Cache {
         loop {
             match self.turn() {
                 Turn::Worked => {}
-                Turn::Idle => self.wait(),
+                Turn::Idle => self.queue.wait(),
                 Turn::Ended => return,
             }
         }
@@ -49,16 +87,11 @@ impl Cache {
             // The member is stopping.
             Err(TryRecvError::Disconnected) => return Turn::Ended,
         }
-        loop {
-            match self.feed.try_recv() {
-                Ok(batch) => self.keep(batch),
-                Err(TryRecvError::Empty) => break,
-                // The group has left; what it delivered is still to be passed on.
-                Err(TryRecvError::Disconnected) => {
-                    self.feed = never();
-                    break;
-                }
-            }
+        for _ in 0..MOST_AT_ONCE {
+            let Some(batch) = self.queue.try_pop() else {
+                break;
+            };
+            self.keep(batch);
             turn = Turn::Worked;
         }
         match self.offer() {
@@ -67,19 +100,7 @@ impl Cache {
         }
     }
 
-    /// Waits until there is something to do.
-    fn wait(&self) {
-        let mut select = Select::new();
-        select.recv(&self.feed);
-        select.recv(&self.release);
-        if self.is_released && !self.queue.is_empty() {
-            select.send(&self.applier);
-        }
-        select.ready();
-    }
-
     fn keep(&mut self, batch: Batch) {
-        self.room.add(batch.byte_size());
         {
             let mut delivered = self.shared.delivered.lock();
             for transaction in batch.iter() {
@@ -89,7 +110,7 @@ impl Cache {
         self.shared
             .feed_delivered
             .fetch_add(batch.len() as u64, Relaxed);
-        self.queue.push_back(batch);
+        self.held.push_back(batch);
     }
 
     /// Passes the next batch on, if the applier can take one.
@@ -97,21 +118,21 @@ impl Cache {
         if !self.is_released {
             return Turn::Idle;
         }
-        let Some(batch) = self.queue.pop_front() else {
+        let Some(batch) = self.held.pop_front() else {
             return Turn::Idle;
         };
-        let bytes = batch.byte_size();
+        let bytes = batch.byte_size() as u64;
         let work = Work {
             source: Source::Feed,
             batch,
         };
         match self.applier.try_send(work) {
             Ok(()) => {
-                self.room.subtract(bytes);
+                self.queue.release(bytes);
                 Turn::Worked
             }
             Err(TrySendError::Full(work)) => {
-                self.queue.push_front(work.batch);
+                self.held.push_front(work.batch);
                 Turn::Idle
             }
             Err(TrySendError::Disconnected(_)) => Turn::Ended,

@@ -8,12 +8,13 @@ use crossbeam_channel::{Receiver as Inbox, Sender, bounded};
 use log::{debug, info, warn};
 use parking_lot::Mutex;
 
+use super::cache::Gate;
 use super::cloning::{CloneJob, Cloning};
 use super::event::{CloneState, Event};
 use super::receiver::{Receiver, Receivers};
 use super::shared::{Fact, Shared, Source, Work};
 use super::status::Status;
-use crate::group::{Cut, Feed, Group, GroupMember, News};
+use crate::group::{Cut, Feed, Group, GroupMember, MemberState, News};
 use crate::gtid::{GtidSet, Uuid};
 use crate::net::{Closer, DumpRequest, Endpoint};
 use crate::recovery::{Action, Input, Machine, Phase};
@@ -66,7 +67,8 @@ pub(super) struct Controller {
     pub(super) requests: Sender<Request>,
     /// Handed to the group when it is joined.
     pub(super) feed: Option<Feed>,
-    pub(super) release: Sender<()>,
+    /// Lets the cache pass on what it holds; the cache ends with it.
+    pub(super) gate: Gate,
     pub(super) fences: Sender<()>,
     pub(super) clones: Sender<CloneJob>,
     /// Whether the target's data can be replaced.
@@ -140,6 +142,9 @@ impl Controller {
             self.receivers.stop();
             if let Some(cloning) = &self.cloning {
                 cloning.stop();
+            }
+            if result.is_err() {
+                self.group.state_changed(MemberState::Error);
             }
             self.group.leave();
             match result {
@@ -366,8 +371,7 @@ impl Controller {
                 Action::StartCatchUp => {
                     info!("phase 2: {} transactions are queued", self.queued());
                     self.status.lock().donor = None;
-                    // The cache thread is gone only after a panic, which is told.
-                    let _ = self.release.send(());
+                    self.gate.open();
                     self.publish(Event::CatchUp);
                 }
                 Action::DeclareOnline => self.declare_online(),
@@ -470,6 +474,7 @@ impl Controller {
             elapsed.as_secs_f64(),
             self.machine.attempts()
         );
+        self.group.state_changed(MemberState::Online);
         self.refresh();
         self.publish(Event::Online {
             gtid_executed,

@@ -7,11 +7,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
 
+use crate::ErrorKind;
 use crate::group::GroupMember;
 use crate::gtid::GtidSet;
 use crate::recovery::{AttemptRecord, Plan};
 use crate::target::CloneProgress;
-use crate::ErrorKind;
 
 /// A step of recovery.
 #[derive(Debug, Clone)]

@@ -8,14 +8,15 @@ use crossbeam_channel::{Receiver as Inbox, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
 use super::applier::Applier;
-use super::cache::Cache;
+use super::cache::{Cache, Gate};
 use super::controller::{self, Controller, Request, Window};
 use super::receiver::ReceiverThreads;
 use super::shared::{self, Clock, Fact, Shared};
 use super::{Member, MemberBuilder, Status};
 use crate::Result;
-use crate::group::{Feed, Group, Room};
+use crate::group::{Feed, Group};
 use crate::gtid::{GtidSet, Uuid};
+use crate::queue::queue;
 use crate::recovery::{Machine, Phase, Settings};
 
 pub(super) struct Parts {
@@ -57,16 +58,15 @@ impl Parts {
             clone: None,
             elapsed: Duration::ZERO,
         }));
-        let room = Arc::new(Room::new(builder.cache_bytes));
         let (facts_sender, facts) = unbounded();
         let (news_sender, news) = unbounded();
         let (request_sender, requests) = bounded(4);
-        let (release, released) = bounded(1);
         let (fences, fence_inbox) = bounded(1);
         let (clones, clone_inbox) = bounded(1);
         let (work, work_inbox) = controller::work_channel();
         let (recycle, recycled) = bounded(8);
-        let (transactions, feed_inbox) = bounded(16);
+        let (transactions, delivered) = queue(builder.cache_bytes as u64);
+        let (gate, released) = Gate::new(delivered.bell());
         let group: Arc<dyn Group> = Arc::from(builder.group);
         Ok(Self {
             applier: Applier {
@@ -76,17 +76,17 @@ impl Parts {
                 fences: fence_inbox,
                 clones: clone_inbox,
                 recycle,
+                taken: delivered.bell(),
                 facts: facts_sender.clone(),
                 next: None,
                 feed_failed: false,
             },
             cache: Cache {
                 shared: Arc::clone(&shared),
-                room: Arc::clone(&room),
-                feed: feed_inbox,
+                queue: delivered,
                 release: released,
                 is_released: false,
-                queue: VecDeque::new(),
+                held: VecDeque::new(),
                 applier: work.clone(),
             },
             controller: Controller {
@@ -101,9 +101,8 @@ impl Parts {
                 feed: Some(Feed {
                     transactions,
                     news: news_sender,
-                    room,
                 }),
-                release,
+                gate,
                 fences,
                 clones,
                 can_clone,

@@ -1,15 +1,12 @@
 //! What a group delivers to a joiner, and what a joiner asks of a group.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use crossbeam_channel::Sender;
 
-use crossbeam_channel::{SendTimeoutError, Sender};
-
-use super::{Cut, GroupMember, View};
+use super::{Cut, GroupMember, MemberState, View};
 use crate::Error;
 use crate::gtid::{GtidSet, Uuid};
 use crate::net::ConnectOptions;
+use crate::queue::{Producer, Refused};
 use crate::transaction::Batch;
 
 /// What a join answers: the membership, and the point from which on the feed delivers.
@@ -56,6 +53,10 @@ pub trait Group: Send + Sync {
     /// another member.
     fn donor_chosen(&self, _donor: &Uuid) {}
 
+    /// The member has changed its state: to ONLINE, or to ERROR just before it leaves. Where others
+    /// are to know, this is the place to tell them.
+    fn state_changed(&self, _state: MemberState) {}
+
     /// Leaves the group and stops the feed.
     fn leave(&self);
 }
@@ -70,50 +71,12 @@ pub(crate) enum News {
 
 /// Where a group delivers: the entrance of a joiner's cache.
 ///
-/// Clones deliver to the same cache.
+/// Each thread that delivers has a clone of its own; all deliver to the same cache, in the order in
+/// which they come to it.
 #[derive(Debug, Clone)]
 pub struct Feed {
-    pub(crate) transactions: Sender<Batch>,
+    pub(crate) transactions: Producer<Batch>,
     pub(crate) news: Sender<News>,
-    pub(crate) room: Arc<Room>,
-}
-
-/// The byte budget of a cache, shared by those who fill it and those who empty it.
-#[derive(Debug)]
-pub(crate) struct Room {
-    budget: usize,
-    // Bytes of delivered transactions that have not been applied. Added by the cache thread,
-    // subtracted by it; others only compare, so that no ordering is needed.
-    used: AtomicUsize,
-}
-
-impl Room {
-    pub(crate) fn new(budget: usize) -> Self {
-        Self {
-            budget,
-            used: AtomicUsize::new(0),
-        }
-    }
-
-    pub(crate) fn add(&self, bytes: usize) {
-        self.used.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn subtract(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
-    }
-
-    fn is_full(&self) -> bool {
-        self.used() >= self.budget
-    }
-
-    fn is_roomy(&self) -> bool {
-        self.used() <= self.budget / 2
-    }
 }
 
 /// Why a batch was not taken.
@@ -126,26 +89,27 @@ pub enum NotDelivered {
 }
 
 impl Feed {
-    /// Delivers transactions, in the group's order. Waits at most a moment for the cache thread.
+    /// Delivers transactions, one or many, in the group's order. Takes no lock and never waits,
+    /// neither for the disk nor for the applier; its one system call is to wake a cache that has
+    /// gone to sleep, which it does when nothing has come for 2 ms or so.
     ///
     /// # Errors
     /// Gives the batch back with the reason.
+    #[inline]
     pub fn deliver(&self, batch: Batch) -> Result<(), (Batch, NotDelivered)> {
-        if self.room.is_full() {
-            return Err((batch, NotDelivered::Full));
-        }
+        let bytes = batch.byte_size() as u64;
         self.transactions
-            .send_timeout(batch, Duration::from_secs(1))
-            .map_err(|error| match error {
-                SendTimeoutError::Timeout(batch) => (batch, NotDelivered::Full),
-                SendTimeoutError::Disconnected(batch) => (batch, NotDelivered::Closed),
+            .push(batch, bytes)
+            .map_err(|(batch, refused)| match refused {
+                Refused::Full => (batch, NotDelivered::Full),
+                Refused::Closed => (batch, NotDelivered::Closed),
             })
     }
 
-    /// Whether the cache has room again after it was [full](NotDelivered::Full): less than half of
-    /// its budget is used.
+    /// Whether the cache has room again after it was [full](NotDelivered::Full): at most half of its
+    /// budget is used.
     pub fn is_roomy(&self) -> bool {
-        self.room.is_roomy()
+        self.transactions.outstanding() <= self.transactions.budget() / 2
     }
 
     /// Tells that the membership has changed.

@@ -124,3 +124,57 @@ impl History {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::MemberState;
+    use crate::recovery::testing::member;
+
+    fn failed(donor: u8, error: &Error) -> AttemptRecord {
+        AttemptRecord {
+            number: donor.into(),
+            donor: member(donor, MemberState::Online),
+            endpoint: None,
+            began: Duration::ZERO,
+            ended: Duration::ZERO,
+            applied: 0,
+            end: Some(AttemptEnd::of(error)),
+        }
+    }
+
+    fn exhausted(failures: &[(u8, Error)]) -> Error {
+        let mut history = History::default();
+        for (donor, error) in failures {
+            history.push(failed(*donor, error));
+        }
+        history.exhausted("the end")
+    }
+
+    #[test]
+    fn a_clone_is_needed_only_where_every_donor_has_purged() {
+        let purged = || Error::new(ErrorKind::Purged, "gone");
+        let network = || Error::new(ErrorKind::Network, "cut");
+        let all = exhausted(&[(1, purged()), (2, purged())]);
+        assert_eq!(all.kind(), ErrorKind::CloneNeeded);
+        assert!(all.remedy_text().unwrap().contains("backup"));
+        let some = exhausted(&[(1, purged()), (2, network())]);
+        assert_eq!(some.kind(), ErrorKind::NoDonor);
+        assert_eq!(some.remedy_text(), None);
+        let none = exhausted(&[]);
+        assert_eq!(none.kind(), ErrorKind::NoDonor);
+        assert_eq!(none.to_string(), "the end");
+    }
+
+    #[test]
+    fn the_remedy_of_the_latest_failure_counts() {
+        let error = exhausted(&[
+            (1, Error::new(ErrorKind::Purged, "gone").remedy("first")),
+            (2, Error::new(ErrorKind::Purged, "gone").remedy("second")),
+            (1, Error::new(ErrorKind::Purged, "gone again")),
+        ]);
+        assert_eq!(error.remedy_text(), Some("second"));
+        assert!(error.to_string().contains("db1:3306 failed 2 times"));
+        assert!(error.to_string().contains("db2:3306 failed once"));
+    }
+}

@@ -70,7 +70,7 @@ fn shuffle(donors: &mut [GroupMember], policy: &DonorPolicy, random: &mut StdRng
         // to w; the sum of the rates need not be known.
         donors.sort_by_cached_key(|member| {
             let uniform: f64 = random.random();
-            let time = -(1.0 - uniform).ln() / f64::from(policy.weight(member));
+            let time = uniform.ln().abs() / f64::from(policy.weight(member));
             // Of numbers that are not negative, the bits have the order of the numbers.
             std::cmp::Reverse(time.to_bits())
         });

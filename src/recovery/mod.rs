@@ -26,6 +26,8 @@
 //! - Errors of the target and of the configuration end recovery at once: no donor could help.
 //! - ONLINE waits until everything is applied that the group had executed when phase 2 began. A
 //!   member of the group itself has received all of that by then; from outside it must be asked.
+//!   What all members have and nobody sends for a minute or two ends recovery with an error that
+//!   names it; where a view change ends phase 1, MySQL would never know that a donor left it out.
 
 mod attempt;
 mod channel;

@@ -21,8 +21,9 @@ pub const SCENARIOS: &[Scenario] = &[(
 )];
 
 /// Tables, types and keys that the mixed workload does not have, and changes of them for later.
-const ODD: &str = include_str!("../support/clone.sql");
-const ODD_CHANGES: &str = include_str!("../support/clone_changes.sql");
+const ODD: &str = include_str!("../support/odd.sql");
+const PECULIAR: &str = include_str!("../support/clone.sql");
+const PECULIAR_CHANGES: &str = include_str!("../support/clone_changes.sql");
 
 fn store() -> (Directory, PathBuf) {
     let directory = reaper::directory();
@@ -33,9 +34,10 @@ fn store() -> (Directory, PathBuf) {
 /// One group for all of it: what one part leaves behind is where the next begins.
 fn of_members_that_have_purged_their_logs() {
     let group = Arc::new(Group::loaded(2, &MIXED));
-    group.wait_primary().sql(&format!(
-        "GRANT RELOAD ON *.* TO recovery@'%'; {ODD}"
-    ));
+    let primary = group.wait_primary();
+    primary.sql("GRANT RELOAD ON *.* TO recovery@'%'");
+    primary.sql(ODD);
+    primary.sql(PECULIAR);
     group.settle();
     for member in group.members() {
         purge(member);
@@ -92,7 +94,7 @@ fn everything_is_cloned_beside_a_writer(group: &Arc<Group>, store: &Path) {
 
 /// Row events, partial JSON and schema changes among them, find the cloned rows.
 fn changes_behind_a_clone_fit_its_rows(group: &Group, store: &Path) {
-    group.wait_primary().sql(ODD_CHANGES);
+    group.wait_primary().sql(PECULIAR_CHANGES);
     group.settle();
     let outcome = tool::run(&mut tool::recover(&group.url(), store));
     outcome.expect_online();

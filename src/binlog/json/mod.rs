@@ -16,8 +16,8 @@ mod parse;
 mod text;
 mod tree;
 
-pub(crate) use parse::document_from_text;
 pub use diff::{JsonDiff, JsonOperation, json_diffs};
+pub(crate) use parse::document_from_text;
 
 use super::reader::Reader;
 use crate::{Error, ErrorKind, Limits, Result};

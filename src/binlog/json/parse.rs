@@ -72,7 +72,9 @@ impl Parsed {
                 return Node::Array(values.iter().map(Self::node).collect());
             }
             Self::Object(members) => {
-                let members = members.iter().map(|(key, value)| (key.clone(), value.node()));
+                let members = members
+                    .iter()
+                    .map(|(key, value)| (key.clone(), value.node()));
                 return Node::Object(members.collect());
             }
         })
@@ -175,7 +177,10 @@ impl<'a> Parser<'a> {
             return Err(malformed("no string where one is expected"));
         }
         loop {
-            let plain = self.rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+            let plain = self
+                .rest
+                .iter()
+                .position(|byte| matches!(byte, b'"' | b'\\'));
             let (plain, rest) = plain
                 .and_then(|at| self.rest.split_at_checked(at))
                 .ok_or_else(|| malformed("a string without an end"))?;
@@ -249,7 +254,11 @@ fn decimal(text: &str) -> Option<Vec<u8>> {
         None => (false, text),
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let whole = if whole == "0" && !fraction.is_empty() { "" } else { whole };
+    let whole = if whole == "0" && !fraction.is_empty() {
+        ""
+    } else {
+        whole
+    };
     let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     let precision = whole.len() + fraction.len();
     if !all_digits(whole) || !all_digits(fraction) || precision == 0 || precision > DECIMAL_DIGITS {
@@ -310,7 +319,9 @@ mod tests {
                 .unwrap_or_else(|error| panic!("{text}: {error}"));
             let mut printed = Vec::new();
             let document = JsonDocument::new(&out[6..]);
-            document.write_text(&Limits::default(), &mut printed).unwrap();
+            document
+                .write_text(&Limits::default(), &mut printed)
+                .unwrap();
             assert_eq!(String::from_utf8(printed).unwrap(), text);
         }
         let large = format!("[{}]", vec!["\"0123456789\""; 10_000].join(", "));
@@ -322,8 +333,23 @@ mod tests {
     fn what_no_server_prints_is_refused() {
         let deep = "[".repeat(101);
         for text in [
-            "", "nul", "[1,2]", "[1, 2", "{\"a\":1}", "{\"b\": 1, \"a\": 1}", "\"", "\"\\x\"",
-            "\"\\u12", "\"\\u1234\"", "1 ", "--1", "1e", "+1", "01", "1.0e+3", &deep,
+            "",
+            "nul",
+            "[1,2]",
+            "[1, 2",
+            "{\"a\":1}",
+            "{\"b\": 1, \"a\": 1}",
+            "\"",
+            "\"\\x\"",
+            "\"\\u12",
+            "\"\\u1234\"",
+            "1 ",
+            "--1",
+            "1e",
+            "+1",
+            "01",
+            "1.0e+3",
+            &deep,
         ] {
             let refused = document_from_text(text.as_bytes(), &Limits::default(), &mut Vec::new());
             assert!(refused.is_err(), "{text}");

@@ -19,7 +19,6 @@ mod schema;
 use std::thread;
 use std::time::{Duration, Instant};
 
-
 use crate::gtid::{GtidSet, Uuid};
 use crate::net::{BinlogStream, Closer, ConnectOptions, Connection, DumpRequest, Endpoint};
 use crate::target::schema::Catalog;
@@ -101,7 +100,9 @@ impl MySqlDonor {
         if prepared > 0 {
             return Err(Error::new(
                 ErrorKind::Refused,
-                format!("{prepared} XA transactions are prepared on the donor, no snapshot shows them"),
+                format!(
+                    "{prepared} XA transactions are prepared on the donor, no snapshot shows them"
+                ),
             )
             .remedy("commit or roll back what XA RECOVER lists, or let another member be cloned"));
         }

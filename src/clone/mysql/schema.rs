@@ -23,7 +23,8 @@ pub(super) fn check_grants(connection: &mut Connection) -> Result<()> {
         };
         let mut named = what.split([' ', ',']);
         let on_all = on.starts_with("*.*");
-        let is_read = named.any(|word| word == "SELECT") || what.starts_with("GRANT ALL PRIVILEGES");
+        let is_read =
+            named.any(|word| word == "SELECT") || what.starts_with("GRANT ALL PRIVILEGES");
         if what.starts_with("REVOKE") && is_read {
             reads_all = false;
             break;
@@ -84,7 +85,11 @@ pub(super) fn definition(connection: &mut Connection, name: &TableName) -> Resul
     let table = String::from_utf8_lossy(&name.table).into_owned();
     let statement = show_create(connection, &database, &table)?;
     let mut catalog = Catalog::new();
-    apply(&mut catalog, &database, &format!("CREATE DATABASE {}", quoted(&database)))?;
+    apply(
+        &mut catalog,
+        &database,
+        &format!("CREATE DATABASE {}", quoted(&database)),
+    )?;
     apply(&mut catalog, &database, &statement)?;
     catalog.table(name).cloned().ok_or_else(|| {
         Error::new(

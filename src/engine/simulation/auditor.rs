@@ -207,8 +207,19 @@ impl Auditor {
         })
     }
 
+    /// What every ONLINE member has executed, but not the joiner.
+    fn gap(&self, executed: &GtidSet) -> GtidSet {
+        let online = self.newest.members.iter();
+        online
+            .filter(|member| member.state == MemberState::Online)
+            .filter_map(|member| member.executed.clone())
+            .reduce(|all, set| all.intersect(&set))
+            .unwrap_or_default()
+            .subtract(executed)
+    }
+
     /// Recovery has ended with an error.
-    pub(super) fn end(&mut self, now: Duration, error: &Error) -> Verdict {
+    pub(super) fn end(&mut self, now: Duration, error: &Error, executed: &GtidSet) -> Verdict {
         match error.kind() {
             ErrorKind::NoDonor | ErrorKind::CloneNeeded if self.is_plain && self.list.is_some() => {
                 // A round that found nobody may have used up the last attempt.
@@ -217,6 +228,12 @@ impl Auditor {
                 let is_used_up = self.attempts >= self.settings.recovery_retry_count;
                 rule(is_alone || is_used_up, || {
                     format!("ended after {} attempts: {error}", self.attempts)
+                })
+            }
+            ErrorKind::Gap => {
+                rule(self.phase_2, || "a gap in phase 1".into())?;
+                rule(!self.gap(executed).is_empty(), || {
+                    format!("no gap: {error}")
                 })
             }
             ErrorKind::NoDonor

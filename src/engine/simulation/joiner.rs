@@ -21,7 +21,7 @@ use crate::engine::controller::{Controller, Request, answer};
 use crate::engine::parts::Parts;
 use crate::engine::shared::{Clock, Fact, Turn};
 use crate::engine::{Events, Member};
-use crate::group::{Cut, Group, Room, View};
+use crate::group::{Cut, Group, View};
 use crate::gtid::Uuid;
 use crate::recovery::{Machine, Phase, Settings};
 
@@ -33,7 +33,6 @@ pub(super) struct Joiner {
     applier: Applier,
     cache: Cache,
     group: Arc<dyn Group>,
-    room: Arc<Room>,
     requests: crossbeam_channel::Receiver<Request>,
     facts: crossbeam_channel::Sender<Fact>,
     events: Events,
@@ -91,7 +90,6 @@ impl Joiner {
         controller.machine = Machine::new(settings.clone(), OWN, random.random());
         controller.receivers = Box::new(SimReceivers(Arc::clone(&orders)));
         Self {
-            room: Arc::clone(&parts.cache.room),
             controller,
             applier: parts.applier,
             cache: parts.cache,
@@ -120,6 +118,24 @@ impl Joiner {
 
     pub(super) fn phase(&self) -> Phase {
         self.controller.machine.phase()
+    }
+
+    /// Where it stands, for the one who looks into a finding.
+    pub(super) fn describe(&self) -> String {
+        format!(
+            "{:?}; cache {} batches, {}; applier {} waiting, free at {}; {:?}; {:?}",
+            self.phase(),
+            self.cache.held.len(),
+            if self.cache.is_released {
+                "released"
+            } else {
+                "held"
+            },
+            self.applier.work.len(),
+            self.applier_free,
+            self.controller.shared,
+            self.controller.machine,
+        )
     }
 
     /// When there is something to do next, if nothing else happens.
@@ -164,9 +180,9 @@ impl Joiner {
             || !self.applier.work.is_empty();
         add(has_work && self.applier_free <= now, Actor::Applier);
         let can_pass_on =
-            self.cache.is_released && !self.cache.queue.is_empty() && !self.cache.applier.is_full();
+            self.cache.is_released && !self.cache.held.is_empty() && !self.cache.applier.is_full();
         add(
-            !self.cache.feed.is_empty() || !self.cache.release.is_empty() || can_pass_on,
+            self.cache.queue.has_next() || !self.cache.release.is_empty() || can_pass_on,
             Actor::Cache,
         );
         let answers = self
@@ -211,7 +227,8 @@ impl Joiner {
             self.auditor.event(now, &event, &executed)?;
         }
         if let Some(Err(error)) = &self.result {
-            self.auditor.end(now, error)?;
+            let executed = self.account.lock().executed.clone();
+            self.auditor.end(now, error, &executed)?;
         }
         let orders = std::mem::take(&mut *self.orders.lock());
         if orders.stop {
@@ -303,9 +320,9 @@ impl Joiner {
 
     fn check_memory(&self) -> Result<(), String> {
         // A delivery is taken as long as there is room: the last one may go beyond.
-        let cached = self.room.used();
+        let cached = self.cache.queue.outstanding();
         let largest = 20 * super::network::LARGEST_TRANSACTION;
-        if cached > self.cache_bytes + 17 * largest {
+        if cached > (self.cache_bytes + largest) as u64 {
             return Err(format!("the cache holds {cached} bytes"));
         }
         let received = self.connection.as_ref().map_or(0, Connection::byte_size);

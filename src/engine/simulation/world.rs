@@ -255,10 +255,7 @@ impl World {
         let Some(delivery) = &mut self.delivery else {
             return false;
         };
-        // Sending into a full channel would wait.
-        if delivery.feed.transactions.is_full()
-            || (delivery.waiting.is_some() && !delivery.feed.is_roomy())
-        {
+        if delivery.waiting.is_some() && !delivery.feed.is_roomy() {
             return false;
         }
         let batch = match delivery.waiting.take() {

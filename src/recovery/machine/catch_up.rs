@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 use super::{Machine, State};
+use crate::group::View;
 use crate::gtid::GtidSet;
 use crate::recovery::{Action, OnlineRule};
+use crate::{Error, ErrorKind};
 
 /// How long to wait before the group is asked again what it has executed.
 const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often the members are looked at while something that the group had executed does not come.
+const LOOK_FOR_GAP: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 pub(super) struct CatchUp {
@@ -17,13 +22,30 @@ pub(super) struct CatchUp {
     /// member is ONLINE.
     goal: Option<GtidSet>,
     /// When the group is asked again what it has executed.
-    pub(super) read_again: Option<Duration>,
+    read_again: Option<Duration>,
+    /// What has been delivered by now; `None` while the queue is not short.
+    delivered: Option<GtidSet>,
+    look_at: Duration,
+    /// Whether the members are being read for a look.
+    looking: bool,
+    /// What every ONLINE member had executed and nobody had sent when they were looked at last.
+    gap: GtidSet,
+}
+
+impl CatchUp {
+    pub(super) fn next_wakeup(&self) -> Duration {
+        self.read_again
+            .map_or(self.look_at, |at| at.min(self.look_at))
+    }
 }
 
 impl Machine {
     pub(super) fn start_catch_up(&mut self) {
         self.finish_attempt();
-        self.enter(State::CatchUp(CatchUp::default()));
+        self.enter(State::CatchUp(CatchUp {
+            look_at: self.now + LOOK_FOR_GAP,
+            ..CatchUp::default()
+        }));
         self.act(Action::StartCatchUp);
         self.act(Action::ReadGroupExecuted);
     }
@@ -37,16 +59,63 @@ impl Machine {
 
     pub(super) fn read_group_later(&mut self) {
         if let State::CatchUp(catch_up) = &mut self.state {
-            catch_up.read_again = Some(self.now + READ_AGAIN);
+            catch_up.looking = false;
+            if catch_up.group_executed.is_none() {
+                catch_up.read_again = Some(self.now + READ_AGAIN);
+            }
         }
     }
 
     pub(super) fn catch_up_due(&mut self) {
-        if let State::CatchUp(catch_up) = &mut self.state
-            && catch_up.read_again.is_some_and(|at| at <= self.now)
-        {
+        let State::CatchUp(catch_up) = &mut self.state else {
+            return;
+        };
+        let reads = catch_up.read_again.is_some_and(|at| at <= self.now);
+        if reads {
             catch_up.read_again = None;
+        }
+        let looks = catch_up.look_at <= self.now;
+        if looks {
+            catch_up.look_at = self.now + LOOK_FOR_GAP;
+            catch_up.looking = catch_up.delivered.is_some();
+        }
+        let looks = looks && catch_up.looking;
+        if reads {
             self.act(Action::ReadGroupExecuted);
+        }
+        if looks {
+            self.act(Action::ReadGroup);
+        }
+    }
+
+    /// Ends recovery when transactions are missing that nobody is going to send: at two looks every
+    /// ONLINE member had executed them, and the queue was short. Where a view change ends phase 1, a
+    /// donor may have left them out unnoticed.
+    pub(super) fn look_for_gap(&mut self) {
+        let State::CatchUp(catch_up) = &mut self.state else {
+            return;
+        };
+        if !std::mem::take(&mut catch_up.looking) {
+            return;
+        }
+        let Some(delivered) = &catch_up.delivered else {
+            return catch_up.gap = GtidSet::new();
+        };
+        let gap = executed_by_all(&self.view)
+            .subtract(&self.executed)
+            .subtract(delivered);
+        let lost = gap.intersect(&catch_up.gap);
+        catch_up.gap = gap;
+        if !lost.is_empty() {
+            self.fail(
+                Error::new(
+                    ErrorKind::Gap,
+                    format!(
+                        "the members have executed {lost}, and neither donor nor group sent it"
+                    ),
+                )
+                .remedy("start again: the next donor is asked for what is missing"),
+            );
         }
     }
 
@@ -61,8 +130,9 @@ impl Machine {
         };
         match self.settings.online_rule {
             OnlineRule::FitsWindow if catch_up.goal.is_some() => {}
-            _ => catch_up.goal = short.then_some(delivered),
+            _ => catch_up.goal = short.then(|| delivered.clone()),
         }
+        catch_up.delivered = short.then_some(delivered);
         self.check_online();
     }
 
@@ -84,4 +154,15 @@ impl Machine {
             self.act(Action::DeclareOnline);
         }
     }
+}
+
+/// What every ONLINE member is known to have executed.
+fn executed_by_all(view: &View) -> GtidSet {
+    let mut sets = view.online().map(|member| member.executed.as_ref());
+    let Some(Some(first)) = sets.next() else {
+        return GtidSet::new();
+    };
+    sets.fold(first.clone(), |all, set| {
+        set.map_or_else(GtidSet::new, |set| all.intersect(set))
+    })
 }

@@ -5,12 +5,14 @@
 //! | `mod` | the machine, its states, its doors, its end |
 //! | `joining` | own state, relay log, join, errant check, plan |
 //! | `cloning` | replacing the target's data with a donor's |
-//! | `transfer` | phase 1: donors, attempts, sleeps, failover |
+//! | `transfer` | phase 1: donors, attempts, sleeps |
+//! | `serving` | phase 1: what comes of an attempt, failover |
 //! | `catch_up` | phase 2, ONLINE |
 
 mod catch_up;
 mod cloning;
 mod joining;
+mod serving;
 mod transfer;
 
 use std::collections::VecDeque;
@@ -135,7 +137,7 @@ impl Machine {
             State::Joining { deadline } => Some(*deadline),
             State::Rechecking { at, asked: false } => Some(*at),
             State::Transfer(step) => step.next_wakeup(),
-            State::CatchUp(catch_up) => catch_up.read_again,
+            State::CatchUp(catch_up) => Some(catch_up.next_wakeup()),
             _ => None,
         };
         match (state, self.majority_deadline()) {
@@ -271,7 +273,10 @@ impl Machine {
             State::Rechecking { asked: true, .. } => self.plan(true),
             State::Cloning(_) => self.check_clone_donor_left(),
             State::Transfer(_) => self.transfer_view_changed(changed),
-            State::CatchUp(_) => self.check_online(),
+            State::CatchUp(_) => {
+                self.look_for_gap();
+                self.check_online();
+            }
             _ => {}
         }
     }

@@ -448,3 +448,97 @@ fn stop_ends_every_state() {
     assert_eq!(sleeping.machine.phase(), Phase::Sleeping);
     assert_eq!(sleeping.tell(Input::Stop), "end");
 }
+
+/// What an earlier attempt still has to say does not concern the present one.
+#[test]
+fn late_news_of_an_earlier_attempt() {
+    let mut rig = Rig::joined(2, retry(10));
+    assert_eq!(
+        rig.fail(ErrorKind::Authentication),
+        "failover:authentication stop:1 connect:2"
+    );
+    assert_eq!(rig.tell(Input::Connected { attempt: 1 }), "");
+    let error = Error::new(ErrorKind::Network, "planted");
+    assert_eq!(rig.tell(Input::DonorFailed { attempt: 1, error }), "");
+    assert_eq!(rig.tell(Input::DonorStopped { attempt: 1 }), "");
+    // Not connected yet: a broken connection is no reason to try the same donor once more.
+    assert_eq!(
+        rig.fail(ErrorKind::Network),
+        "failover:network stop:2 sleep:60"
+    );
+    assert_eq!(rig.machine.attempts(), 2);
+}
+
+/// A view that says what is known already leaves the list of donors as it is, and so does one in
+/// which a member cannot be reached for a while; one that changes a state begins it anew.
+#[test]
+fn only_a_changed_view_begins_the_list_of_donors_anew() {
+    let view = |second, third| View {
+        members: vec![member(1, Online), member(2, second), member(3, third)],
+    };
+    let used_up = |news: View| {
+        let mut rig = Rig::joined(3, retry(10));
+        for _ in 0..2 {
+            rig.fail(ErrorKind::Authentication);
+        }
+        assert_eq!(rig.tell(Input::View(news)), "");
+        rig.fail(ErrorKind::Authentication).ends_with("sleep:60")
+    };
+    assert!(used_up(view(Online, Online)));
+    assert!(used_up(view(Online, MemberState::Unreachable)));
+    assert!(!used_up(view(Online, Recovering)));
+}
+
+/// Whoever tells a view may count the joiner in.
+#[test]
+fn the_joiner_is_no_donor_of_its_own() {
+    let mut rig = Rig::joined(1, retry(10));
+    let view = View {
+        members: vec![member(9, Online)],
+    };
+    assert_eq!(rig.tell(Input::View(view)), "");
+    assert_eq!(
+        rig.fail(ErrorKind::Authentication),
+        "failover:authentication stop:1 error:no_donor"
+    );
+}
+
+#[test]
+fn the_log_names_every_state() {
+    let mut rig = Rig::new(retry(1));
+    let mut seen = vec![rig.machine.state.name()];
+    rig.actions();
+    rig.own("1-10");
+    seen.push(rig.machine.state.name());
+    let view = View {
+        members: vec![member(1, Online)],
+    };
+    let cut = Cut::Gtids(gtids("1-100"));
+    rig.tell(Input::Joined { view, cut });
+    seen.push(rig.machine.state.name());
+    rig.connect();
+    seen.push(rig.machine.state.name());
+    rig.tell(Input::Executed(gtids("1-100")));
+    seen.push(rig.machine.state.name());
+    rig.tell(Input::DonorStopped { attempt: 1 });
+    seen.push(rig.machine.state.name());
+    rig.tell(Input::Stop);
+    seen.push(rig.machine.state.name());
+    let expected = "ReadingOwn Joining Connecting Streaming Stopping CatchUp Ended";
+    assert_eq!(seen.join(" "), expected);
+}
+
+/// A donor that breaks off twice is tried a third time only if it has brought something between.
+#[test]
+fn a_broken_connection_counts_anew_only_behind_progress() {
+    let broken_twice = |executed_between: &str| {
+        let mut rig = Rig::joined(1, retry(10));
+        rig.connect();
+        assert_eq!(rig.fail(ErrorKind::Network), "stop:1 again:1");
+        rig.connect();
+        assert_eq!(rig.tell(Input::Executed(gtids(executed_between))), "");
+        rig.fail(ErrorKind::Network)
+    };
+    assert_eq!(broken_twice("1-10"), "failover:network stop:1 sleep:60");
+    assert_eq!(broken_twice("1-11"), "stop:1 again:1");
+}

@@ -166,7 +166,9 @@ impl ColumnDefinition {
                 let year: u16 = text()?.parse().map_err(|_| "no year")?;
                 let packed = match year {
                     0 => Some(0),
-                    _ => year.checked_sub(1900).and_then(|year| u8::try_from(year).ok()),
+                    _ => year
+                        .checked_sub(1900)
+                        .and_then(|year| u8::try_from(year).ok()),
                 };
                 out.push(packed.ok_or("no year")?);
                 Ok(())

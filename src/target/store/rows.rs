@@ -173,7 +173,9 @@ impl Changer<'_> {
                 .clone()
                 .any(|cell| matches!(cell, Cell::Partial { .. }));
         if !self.is_held(&self.scratch.key) {
-            return self.update_from_elsewhere(after.bytes, is_whole).map(|()| true);
+            return self
+                .update_from_elsewhere(after.bytes, is_whole)
+                .map(|()| true);
         }
         let row = if is_whole {
             after.bytes

@@ -19,7 +19,11 @@ enum Request {
     /// A checkpoint of what is published.
     Checkpoint(Option<Sender<Result<()>>>),
     /// A state that takes the place of everything.
-    Replace(Arc<State>, Arc<AtomicBool>, Sender<Result<(), CloneFailure>>),
+    Replace(
+        Arc<State>,
+        Arc<AtomicBool>,
+        Sender<Result<(), CloneFailure>>,
+    ),
 }
 
 /// How often it is asked whether a replacement is still wanted.

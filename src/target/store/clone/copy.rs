@@ -140,7 +140,10 @@ impl TableCopy {
             let row = layout.describe(row, &self.cells);
             return Err(Error::new(
                 ErrorKind::Conflict,
-                format!("the donor sent the row {row} of table {} twice", self.name()),
+                format!(
+                    "the donor sent the row {row} of table {} twice",
+                    self.name()
+                ),
             ));
         }
         std::mem::swap(&mut self.last_key, &mut self.key);

@@ -78,7 +78,9 @@ impl<'a> Forward<'a> {
         let format = transaction.format();
         for (header, event) in transaction.events() {
             match header.event_type {
-                EventType::TABLE_MAP => self.table_map(&TableMap::decode(format, event)?, missing)?,
+                EventType::TABLE_MAP => {
+                    self.table_map(&TableMap::decode(format, event)?, missing)?
+                }
                 EventType::QUERY => {
                     let query = QueryEvent::decode(format, event)?;
                     let context = StatementContext::of(&query, header.timestamp)?;
@@ -120,7 +122,10 @@ impl<'a> Forward<'a> {
         let Some(name) = self.maps.get(&event.table_id) else {
             return Err(Error::new(
                 ErrorKind::Malformed,
-                format!("row event for table id {} without its table map", event.table_id),
+                format!(
+                    "row event for table id {} without its table map",
+                    event.table_id
+                ),
             ));
         };
         let Some(table) = name.as_ref().and_then(|name| self.tables.get_mut(name)) else {

@@ -136,9 +136,10 @@ impl Copy {
     /// reader's connection breaks, the others go on with its table.
     fn fetch(&mut self, snapshot: &mut dyn CloneSnapshot, donor: &dyn CloneDonor) -> Result<()> {
         let set = self.sets.len() - 1;
-        let (complete, waiting): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.tables)
-            .into_iter()
-            .partition(|(_, table)| table.is_complete());
+        let (complete, waiting): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.tables)
+                .into_iter()
+                .partition(|(_, table)| table.is_complete());
         let fetching = Fetching {
             donor,
             set,

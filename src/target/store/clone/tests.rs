@@ -55,7 +55,11 @@ impl History {
         let mut history = Self::new();
         let mut source = Source::new();
         let mut rows: BTreeMap<i64, Item> = BTreeMap::new();
-        for statement in ["CREATE DATABASE shop", CREATE_TABLE, "CREATE TABLE keyless (a INT)"] {
+        for statement in [
+            "CREATE DATABASE shop",
+            CREATE_TABLE,
+            "CREATE TABLE keyless (a INT)",
+        ] {
             source.statement(statement);
             history.add(source.take());
         }
