@@ -4,7 +4,7 @@ CREATE TABLE peculiar.values_of_all_kinds (
     id INT UNSIGNED NOT NULL PRIMARY KEY, fl FLOAT, fd FLOAT(7,3), db DOUBLE, dd DOUBLE(12,2), zf INT(6) ZEROFILL,
     bt BIT(13), b1 BIT(1), bl BIT(64), yr YEAR, da DATE, tm TIME(6), dt DATETIME(6), ts TIMESTAMP(2) NULL,
     ch CHAR(10), cu CHAR(10) CHARACTER SET utf8mb4, vb VARBINARY(9), bn BINARY(5), lt LONGTEXT CHARACTER SET utf16,
-    sj VARCHAR(20) CHARACTER SET sjis, en ENUM('a', 'b', 'c'), se SET('p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'z'),
+    sj VARCHAR(20) CHARACTER SET ucs2, en ENUM('a', 'b', 'c'), se SET('p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'z'),
     js JSON, ge GEOMETRY, pt POINT SRID 4326, ve VECTOR(4), hidden INT INVISIBLE DEFAULT 7,
     virtual_sum DOUBLE AS (fl + 1) VIRTUAL, stored_sum BIGINT AS (id * 2) STORED, KEY ((id + 1))
 );

@@ -4,7 +4,7 @@ UPDATE peculiar.values_of_all_kinds SET js = JSON_SET(js, '$.dec', 2, '$.new', '
 UPDATE peculiar.values_of_all_kinds SET js = JSON_REMOVE(js, '$.a[2]'), fl = fl / 3 WHERE id = 1;
 SET SESSION binlog_row_value_options = '';
 SET SESSION binlog_row_image = MINIMAL;
-UPDATE peculiar.values_of_all_kinds SET ch = 'minimal' WHERE id = 2;
+UPDATE peculiar.by_char SET v = 100 WHERE v = 1;
 SET SESSION binlog_row_image = FULL;
 DELETE FROM peculiar.values_of_all_kinds WHERE id = 3;
 UPDATE peculiar.by_binary SET v = v + 10, k = IF(v = 2, 'zz\0', k);

@@ -13,7 +13,8 @@ pub fn tables(server: &Server) -> Vec<(String, String)> {
     let list = server.sql(&format!(
         "SELECT CONCAT(t.table_schema, '.', t.table_name), GROUP_CONCAT(
                 IF(s.sub_part IS NULL, sys.quote_identifier(s.column_name),
-                    CONCAT('LEFT(', sys.quote_identifier(s.column_name), ', ', s.sub_part, ')'))
+                    CONCAT('LEFT(', sys.quote_identifier(s.column_name), ', ', s.sub_part, ')')),
+                IF(s.collation = 'D', ' DESC', '')
                 ORDER BY s.seq_in_index)
          FROM information_schema.tables t LEFT JOIN information_schema.statistics s
            ON s.table_schema = t.table_schema AND s.table_name = t.table_name AND s.index_name = 'PRIMARY'

@@ -24,6 +24,9 @@ pub(crate) struct Scratch {
     image: Vec<u8>,
 }
 
+/// Says of a key whether its row is to be changed.
+pub(crate) type Held<'a> = dyn Fn(&[u8]) -> bool + 'a;
+
 /// Makes all changes of a row event.
 ///
 /// # Errors
@@ -51,7 +54,7 @@ pub(crate) fn apply_where(
     event: &RowsEvent<'_>,
     timestamp: u32,
     scratch: &mut Scratch,
-    holds: &dyn Fn(&[u8]) -> bool,
+    holds: &Held<'_>,
 ) -> Result<()> {
     change(table, event, timestamp, scratch, Some(holds))
 }
@@ -61,7 +64,7 @@ fn change(
     event: &RowsEvent<'_>,
     timestamp: u32,
     scratch: &mut Scratch,
-    holds: Option<&dyn Fn(&[u8]) -> bool>,
+    holds: Option<&Held<'_>>,
 ) -> Result<()> {
     let layout = Arc::clone(&table.layout);
     let mut changer = Changer {
@@ -95,7 +98,7 @@ struct Changer<'a> {
     table: &'a mut Table,
     layout: &'a Layout,
     /// The keys that are to be changed, where not all are.
-    holds: Option<&'a dyn Fn(&[u8]) -> bool>,
+    holds: Option<&'a Held<'a>>,
     scratch: &'a mut Scratch,
     timestamp: u32,
     /// Whether images before (in inserts: of the new row), and after a change have every column.

@@ -203,8 +203,23 @@ impl Copy {
         });
         let is_whole = forward.is_whole();
         self.is_sound = is_sound;
-        brought?;
-        Ok(is_whole)
+        match brought {
+            Err(error) if error.kind() == ErrorKind::Purged => {
+                log::warn!("what was copied first is copied again: {error}");
+                self.begin_anew_behind(&newest);
+                Ok(false)
+            }
+            brought => brought.map(|()| is_whole),
+        }
+    }
+
+    /// Lets go of tables that can no longer be brought forward.
+    fn begin_anew_behind(&mut self, newest: &GtidSet) {
+        for table in self.tables.values_mut() {
+            if table.sets().any(|set| self.sets.get(set) != Some(newest)) {
+                table.reset();
+            }
+        }
     }
 
     /// The complete copy.

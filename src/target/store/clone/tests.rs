@@ -143,6 +143,8 @@ struct Donor {
     turns: Mutex<Vec<Turn>>,
     /// Transactions until a stream of them breaks, once.
     break_stream: Mutex<Option<usize>>,
+    /// Whether the donor has purged what the first stream asks for.
+    is_purged: Mutex<bool>,
     rows_sent: Mutex<u64>,
 }
 
@@ -153,6 +155,7 @@ impl Donor {
             history,
             turns: Mutex::new(turns),
             break_stream: Mutex::new(None),
+            is_purged: Mutex::new(false),
             rows_sent: Mutex::new(0),
         }
     }
@@ -189,6 +192,9 @@ impl CloneDonor for Donor {
         until: &GtidSet,
         each: &mut dyn FnMut(&Batch) -> Result<()>,
     ) -> Result<()> {
+        if std::mem::take(&mut *self.is_purged.lock()) {
+            return Err(Error::new(ErrorKind::Purged, "purged"));
+        }
         let mut left = self.break_stream.lock().take();
         let mut seen = from.clone();
         for batch in &self.history.batches {
@@ -336,6 +342,7 @@ fn a_clone_that_is_cut_again_and_again_ends_equal() {
         if random.below(2) == 0 {
             *donor.break_stream.lock() = Some(random.below(10) as usize);
         }
+        *donor.is_purged.lock() = random.below(5) == 0;
         let directory = memory_directory();
         let mut store = old_store(Disk::default(), directory.path()).unwrap();
         let old_reader = store.reader().snapshot();
