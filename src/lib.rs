@@ -18,6 +18,7 @@
 //! | 5 | `clone` | snapshots of another server's data, for a target to take in |
 //! | 5 | [`recovery`] | the heart: a pure state machine from facts and the time to actions |
 //! | 6 | [`engine`] | the threads that do what the machine says, and the handle of a member |
+//! | 6 | [`verify`] | a store against a member, row by row |
 //! | 6 | [`donor`] | the serving side: binary logs for other joiners |
 //! | 7 | `cli` | the command line |
 //!
@@ -48,6 +49,7 @@ pub mod recovery;
 
 pub mod donor;
 pub mod engine;
+pub mod verify;
 
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::settings::{CloneOptions, DonorOptions, SettingsOptions};
+
 #[derive(Debug, Parser)]
 #[command(
     name = "rejoin",
@@ -13,7 +15,7 @@ use clap::{Args, Parser, Subcommand};
         rejoin recover --group mysql://recovery:secret@db1:3306,db2:3306 --store replica\n  \
         rejoin dump --store replica --table shop.orders\n\n\
         Exit codes: 0 done, 2 usage, 3 configuration or login, 4 no donor left, \
-        5 target or applier,\n  6 clone needed or errant transactions, 130 interrupted, \
+        5 target or applier, or a difference,\n  6 clone needed or errant transactions, 130 interrupted, \
         1 anything else"
 )]
 pub(super) struct Arguments {
@@ -27,6 +29,8 @@ pub(super) enum Command {
     Recover(Recover),
     /// Show what recover would do and why, member by member; changes nothing
     Plan(Plan),
+    /// Compare a store with a member of the group at one GTID set, row by row; changes nothing
+    Verify(Verify),
     /// Print a store's rows in primary key order, as `mysql -BN` prints them
     Dump(Dump),
     /// Show what a store holds
@@ -35,6 +39,16 @@ pub(super) enum Command {
     Donate(Donate),
     /// Show the events of binary logs and relay logs
     Inspect(Inspect),
+    /// Run a whole group on loopback in this process: a load, a join, a donor killed in mid-transfer,
+    /// ONLINE, every row compared; takes less than a minute and leaves nothing behind
+    Demo(Demo),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Print one JSON object a line on stdout
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -50,15 +64,34 @@ pub(super) struct Recover {
     /// Print one JSON object a line on stdout
     #[arg(long)]
     pub(super) json: bool,
-    /// Attempts over all donors together (0 to 31536000)
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub(super) recovery_retry_count: u32,
-    /// Seconds to sleep when every donor was tried (0 to 31536000)
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    pub(super) recovery_reconnect_interval: u32,
-    /// From this number of missing transactions on, prefer a clone
-    #[arg(long, value_name = "N", default_value_t = i64::MAX as u64)]
-    pub(super) clone_threshold: u64,
+    #[command(flatten)]
+    pub(super) settings: SettingsOptions,
+    /// Compare every row with a member before the store is called ONLINE; exit code 5 where one differs
+    #[arg(long)]
+    pub(super) verify: bool,
+    #[command(flatten)]
+    pub(super) verbosity: Verbosity,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    #[command(flatten)]
+    pub(super) group: Group,
+    /// The directory of the store
+    #[arg(long, value_name = "DIR")]
+    pub(super) store: PathBuf,
+    /// Print one JSON object for each difference and each table, and one summary
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Rows that are compared at a time
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    pub(super) chunk_rows: usize,
+    /// Bytes of rows to read from the member each second at most
+    #[arg(long, value_name = "BYTES")]
+    pub(super) max_rate: Option<u64>,
+    /// Keep the position in this file; where it exists already, go on from there
+    #[arg(long, value_name = "FILE")]
+    pub(super) resume: Option<PathBuf>,
     #[command(flatten)]
     pub(super) verbosity: Verbosity,
 }
@@ -85,9 +118,10 @@ pub(super) struct Plan {
     /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,
-    /// From this number of missing transactions on, prefer a clone
-    #[arg(long, value_name = "N", default_value_t = i64::MAX as u64)]
-    pub(super) clone_threshold: u64,
+    #[command(flatten)]
+    pub(super) clone: CloneOptions,
+    #[command(flatten)]
+    pub(super) donors: DonorOptions,
 }
 
 #[derive(Debug, Args)]

@@ -5,10 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
+use super::attempts;
 use crate::Error;
 use crate::engine::{CloneState, Event, Status};
 use crate::group::GroupMember;
-use crate::recovery::Phase;
+use crate::recovery::{AttemptRecord, ExitStateAction, Phase};
 
 /// Prints `body` with its `event` and the time in seconds since 1970.
 pub(super) fn print(event: &str, body: Value) {
@@ -35,9 +36,17 @@ fn member(donor: &GroupMember) -> Value {
     })
 }
 
-pub(super) fn event(event: &Event) {
-    match event {
-        Event::Planned(plan) => print(
+/// A step of recovery; `records` are the attempts so far, which the last line tells.
+pub(super) fn event(event: &Event, records: &[AttemptRecord]) {
+    if let Some((name, body)) = describe(event, records) {
+        print(name, body);
+    }
+}
+
+/// The name and the keys of an event; none where others tell what it does.
+pub(super) fn describe(event: &Event, records: &[AttemptRecord]) -> Option<(&'static str, Value)> {
+    Some(match event {
+        Event::Planned(plan) => (
             "plan",
             json!({
                 "method": plan.method.name(),
@@ -74,57 +83,51 @@ pub(super) fn event(event: &Event) {
                 body["reason"] = json!(message);
                 body["data_dropped"] = json!(data_dropped);
             }
-            print("clone", body);
+            ("clone", body)
         }
         Event::Donor { attempt, of, donor } => {
             let mut body = member(donor);
             body["attempt"] = json!(attempt);
             body["of"] = json!(of);
-            print("donor", body);
+            ("donor", body)
         }
-        Event::Failover(record) => {
-            let mut body = member(&record.donor);
-            body["attempt"] = json!(record.number);
-            body["transactions"] = json!(record.applied);
-            if let Some(end) = &record.end {
-                body["reason"] = json!(end.message);
-                body["class"] = json!(end.kind.name());
-            }
-            print("failover", body);
-        }
-        Event::Sleep(time) => print("sleep", json!({ "seconds": time.as_secs_f64() })),
+        Event::Failover(record) => ("failover", attempts::record_as_json(record)),
+        Event::Sleep(time) => ("sleep", json!({ "seconds": time.as_secs_f64() })),
         Event::Online {
             gtid_executed,
             transactions,
             elapsed,
-            attempts,
-        } => print(
+            attempts: made,
+        } => (
             "online",
             json!({
                 "gtid_executed": gtid_executed.to_string(),
                 "transactions": transactions,
                 "seconds": elapsed.as_secs_f64(),
-                "attempts": attempts,
+                "attempts": made,
+                "attempt_records": attempts::as_json(records),
             }),
         ),
         // Progress tells the phase.
-        Event::CatchUp => {}
-    }
+        Event::CatchUp => return None,
+    })
 }
 
 pub(super) fn progress(status: &Status) {
-    print(
-        "progress",
-        json!({
-            "phase": phase(status.phase),
-            "transactions": status.transactions,
-            "bytes": status.received_bytes,
-            "missing": status.missing,
-            "queued": status.queued,
-            "rate": status.rate,
-            "eta_s": status.eta.map(|eta| eta.as_secs()),
-        }),
-    );
+    print("progress", measures(status));
+}
+
+/// The keys of `progress`.
+pub(super) fn measures(status: &Status) -> Value {
+    json!({
+        "phase": phase(status.phase),
+        "transactions": status.transactions,
+        "bytes": status.received_bytes,
+        "missing": status.missing,
+        "queued": status.queued,
+        "rate": status.rate,
+        "eta_s": status.eta.map(|eta| eta.as_secs()),
+    })
 }
 
 fn phase(phase: Phase) -> u8 {
@@ -135,12 +138,24 @@ fn phase(phase: Phase) -> u8 {
 }
 
 pub(super) fn error(error: &Error) {
-    print(
-        "error",
-        json!({
-            "class": error.kind().name(),
-            "message": error.to_string(),
-            "remedy": error.remedy_text(),
-        }),
-    );
+    print("error", error_body(error));
+}
+
+/// The error in which a recovery ended, with how the member stood, if there ever was one.
+pub(super) fn recovery_error(error: &Error, status: Option<&Status>) {
+    let mut body = error_body(error);
+    if let Some(status) = status {
+        body["attempts"] = json!(status.attempts);
+        body["attempt_records"] = attempts::as_json(&status.attempt_records);
+        body["exit_state_action"] = json!(status.exit_state_action.map(ExitStateAction::name));
+    }
+    print("error", body);
+}
+
+fn error_body(error: &Error) -> Value {
+    json!({
+        "class": error.kind().name(),
+        "message": error.to_string(),
+        "remedy": error.remedy_text(),
+    })
 }

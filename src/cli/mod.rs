@@ -5,6 +5,8 @@
 //! anything else.
 
 mod arguments;
+mod attempts;
+mod demo;
 mod donate;
 mod dump;
 mod exit;
@@ -15,7 +17,9 @@ mod plan;
 mod process;
 mod progress;
 mod recover;
+mod settings;
 mod status;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -37,10 +41,12 @@ pub fn run() -> ExitCode {
     let result = match arguments.command {
         Command::Recover(options) => recover::run(&options),
         Command::Plan(options) => plan::run(&options),
+        Command::Verify(options) => verify::run(&options),
         Command::Dump(options) => dump::run(&options),
         Command::Status(options) => status::run(&options),
         Command::Donate(options) => donate::run(&options),
         Command::Inspect(options) => inspect::run(&options),
+        Command::Demo(options) => demo::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

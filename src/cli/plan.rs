@@ -9,7 +9,7 @@ use super::{group, json};
 use crate::group::mysql::{Survey, Visit};
 use crate::group::{Cut, GroupMember};
 use crate::gtid::GtidSet;
-use crate::recovery::{Method, Plan, Settings, may_serve};
+use crate::recovery::{DonorPolicy, Method, Plan, Settings, may_serve};
 use crate::target::store::Store;
 use crate::{Error, ErrorKind, Result};
 
@@ -31,7 +31,8 @@ fn plan(options: &Options) -> Result<()> {
     };
     let survey = group::connect(&options.group)?.survey()?;
     let settings = Settings {
-        clone_threshold: options.clone_threshold,
+        clone_threshold: options.clone.clone_threshold,
+        donor_policy: options.donors.policy(),
         ..Settings::default()
     };
     settings.validate()?;
@@ -41,6 +42,7 @@ fn plan(options: &Options) -> Result<()> {
         own: &own,
         plan: &plan,
         survey: &survey,
+        policy: &settings.donor_policy,
     };
     if options.json {
         json::print("plan", report.as_json());
@@ -60,6 +62,7 @@ struct Report<'a> {
     own: &'a GtidSet,
     plan: &'a Plan,
     survey: &'a Survey,
+    policy: &'a DonorPolicy,
 }
 
 impl Report<'_> {
@@ -76,6 +79,9 @@ impl Report<'_> {
         };
         if !may_serve(member.version) {
             return Some("its version is newer than ours".into());
+        }
+        if self.policy.excludes(member) {
+            return Some("it is excluded".into());
         }
         if let Err(error) = &visit.outcome {
             return Some(error.to_string());

@@ -1,14 +1,15 @@
 //! `rejoin recover`: join, recover, ONLINE; and stay, with `--follow`.
 
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::arguments::Recover;
 use super::process;
 use super::progress::Progress;
-use super::{group, json};
-use crate::engine::{Event, Events, Member};
-use crate::recovery::{Phase, Settings};
+use super::{attempts, group, json, verify};
+use crate::engine::{Event, Events, Member, Status};
+use crate::recovery::Phase;
 use crate::target::store::Store;
 use crate::{Error, ErrorKind, Result};
 
@@ -24,47 +25,53 @@ pub(super) fn run(options: &Recover) -> Result<()> {
         Progress::new()
     };
     process::start_log(&options.verbosity, progress.is_drawn());
-    let result = recover(options, &progress);
+    let mut last = None;
+    let result = recover(options, &progress, &mut last);
     progress.finish();
-    if let (true, Err(error)) = (options.json, &result) {
-        json::error(error);
+    if let Err(error) = &result {
+        if options.json {
+            json::recovery_error(error, last.as_ref());
+        }
+        if let Some(status) = &last {
+            // What was tried, above the error in which it ended.
+            let table = attempts::table(&status.attempt_records);
+            let _ = std::io::stderr().lock().write_all(table.as_bytes());
+        }
     }
     result
 }
 
-fn recover(options: &Recover, progress: &Progress) -> Result<()> {
+/// `last` is how the member stood when it ended, if there ever was one.
+fn recover(options: &Recover, progress: &Progress, last: &mut Option<Status>) -> Result<()> {
     let stop = process::watch_signals()?;
     let group = group::connect(&options.group)?;
     let store = Store::open(&options.store)?;
-    let settings = Settings {
-        recovery_retry_count: options.recovery_retry_count,
-        recovery_reconnect_interval: Duration::from_secs(
-            options.recovery_reconnect_interval.into(),
-        ),
-        clone_threshold: options.clone_threshold,
-        ..Settings::default()
-    };
-    let builder = Member::builder(group, store).settings(settings);
+    let reader = store.reader();
+    let builder = Member::builder(group, store).settings(options.settings.settings());
     let events = builder.events();
     let member = builder.start()?;
-    let online = watch(options, progress, &member, &events, &stop);
+    let check = || match options.verify {
+        true => verify::before_online(&options.group, &reader, options.json, &stop),
+        false => Ok(()),
+    };
+    let watched = watch(options, progress, &member, &events, &stop, check);
+    let status = last.insert(member.status());
+    member.stop();
+    member.join()?;
+    let online = watched?;
     if online {
-        let status = member.status();
-        member.stop();
-        member.join()?;
         if options.json && options.follow {
             // The last line says where the member stood when it was stopped.
-            json::event(&Event::Online {
-                gtid_executed: status.gtid_executed,
+            let online = Event::Online {
+                gtid_executed: status.gtid_executed.clone(),
                 transactions: status.transactions,
                 elapsed: status.elapsed,
                 attempts: status.attempts,
-            });
+            };
+            json::event(&online, &status.attempt_records);
         }
         return Ok(());
     }
-    member.stop();
-    member.join()?;
     Err(Error::new(
         ErrorKind::Interrupted,
         "interrupted before the member was ONLINE",
@@ -73,14 +80,15 @@ fn recover(options: &Recover, progress: &Progress) -> Result<()> {
 }
 
 /// Shows what happens until the member is ONLINE (and beyond, with `--follow`), has ended, or a
-/// signal came. Whether it was ONLINE.
+/// signal came. Whether it was ONLINE, which `check` may refuse to call it.
 fn watch(
     options: &Recover,
     progress: &Progress,
     member: &Member,
     events: &Events,
     stop: &AtomicBool,
-) -> bool {
+    check: impl Fn() -> Result<()>,
+) -> Result<bool> {
     let mut online = false;
     let mut shown: Option<Instant> = None;
     loop {
@@ -93,19 +101,22 @@ fn watch(
             }
         }
         if let Some(event) = events.next_timeout(WAIT) {
+            if matches!(event, Event::Online { .. }) && !online {
+                check()?;
+            }
             if options.json {
-                json::event(&event);
+                json::event(&event, &member.status().attempt_records);
             }
             progress.tell(&event);
             online |= matches!(event, Event::Online { .. });
             if online && !options.follow {
-                return true;
+                return Ok(true);
             }
         } else if member.is_ended() {
-            return online;
+            return Ok(online);
         }
         if stop.load(Ordering::Relaxed) {
-            return online;
+            return Ok(online);
         }
     }
 }

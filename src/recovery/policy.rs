@@ -129,7 +129,8 @@ impl DonorPolicy {
         }
     }
 
-    pub(super) fn excludes(&self, member: &GroupMember) -> bool {
+    /// Whether this member is never asked.
+    pub fn excludes(&self, member: &GroupMember) -> bool {
         self.exclude.iter().any(|s| self.matches(s, member))
     }
 

@@ -97,15 +97,25 @@ pub struct Reactions {
 impl Reactions {
     /// The reaction to a failure of this class.
     pub fn to(&self, class: FailureClass) -> Reaction {
+        let mut copy = *self;
+        *copy.of(class)
+    }
+
+    /// Changes the reaction to failures of this class.
+    pub fn set(&mut self, class: FailureClass, reaction: Reaction) {
+        *self.of(class) = reaction;
+    }
+
+    fn of(&mut self, class: FailureClass) -> &mut Reaction {
         match class {
-            FailureClass::Purged => self.purged,
-            FailureClass::Conflict => self.conflict,
-            FailureClass::Authentication => self.authentication,
-            FailureClass::Network => self.network,
-            FailureClass::Damaged => self.damaged,
-            FailureClass::Slow => self.slow,
-            FailureClass::Stopped => self.stopped,
-            FailureClass::Other => self.other,
+            FailureClass::Purged => &mut self.purged,
+            FailureClass::Conflict => &mut self.conflict,
+            FailureClass::Authentication => &mut self.authentication,
+            FailureClass::Network => &mut self.network,
+            FailureClass::Damaged => &mut self.damaged,
+            FailureClass::Slow => &mut self.slow,
+            FailureClass::Stopped => &mut self.stopped,
+            FailureClass::Other => &mut self.other,
         }
     }
 }

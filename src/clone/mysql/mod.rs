@@ -71,6 +71,15 @@ impl MySqlDonor {
     fn connect(&self) -> Result<Connection> {
         let mut connection =
             Connection::connect_with(&self.endpoint, &self.options, &self.limits, &self.closer)?;
+        let rows = connection.query("SELECT @@version_comment")?;
+        if rows.text(0, 0)?.starts_with("rejoin") {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the member serves binary logs only: it is no MySQL server",
+            )
+            .at_donor(self.endpoint.to_string())
+            .remedy("have a MySQL server among the group's ONLINE members"));
+        }
         for statement in SESSION {
             connection.execute(statement)?;
         }
