@@ -93,6 +93,7 @@ impl Parts {
             applier: Applier {
                 target: builder.target,
                 shared: Arc::clone(&shared),
+                transaction_retries: builder.transaction_retries,
                 work: work_inbox,
                 fences: fence_inbox,
                 clones: clone_inbox,

@@ -25,6 +25,7 @@ mod default;
 mod definition;
 mod encoding;
 mod evolve;
+mod key_value;
 mod selected;
 mod statement;
 mod temporal;
@@ -44,6 +45,7 @@ pub use data_type::DataType;
 pub use definition::{
     ColumnDefault, ColumnDefinition, Generated, Index, KeyPart, Literal, TableDefinition, TableName,
 };
+pub use key_value::KeyValue;
 pub(crate) use selected::quoted;
 pub(crate) use text::decode as decode_text;
 pub use text::to_utf8;

@@ -32,6 +32,9 @@ impl Store {
         mut state: State,
         donor: &dyn CloneDonor,
     ) -> Result<(), CloneFailure> {
+        if let Some(error) = self.too_large(state.bytes()) {
+            return Err(error.into());
+        }
         state.commit_number = self.state.commit_number + 1;
         state.position = Position {
             segment: self.journal.end().segment + 1,
