@@ -15,6 +15,7 @@
 //! | 3 | [`journal`] | durable segment files of transactions in binary log format |
 //! | 4 | [`group`] | members, views, the feed of the group's transactions |
 //! | 4 | [`target`] | where transactions are applied; `target::store` is the embedded default |
+//! | 5 | `clone` | snapshots of another server's data, for a target to take in |
 //! | 5 | [`recovery`] | the heart: a pure state machine from facts and the time to actions |
 //! | 6 | [`engine`] | the threads that do what the machine says, and the handle of a member |
 //! | 6 | [`verify`] | a store against a member, row by row |
@@ -41,6 +42,8 @@ pub mod transaction;
 
 pub mod group;
 pub mod target;
+
+mod clone;
 
 pub mod recovery;
 

@@ -52,6 +52,7 @@ pub(crate) use format::open;
 pub use group::{TransactionContextEvent, ViewChangeEvent};
 pub use gtid_event::{GtidEvent, UNDEFINED_SERVER_VERSION};
 pub use header::EventHeader;
+pub(crate) use json::document_from_text;
 pub use json::{JsonContainer, JsonDiff, JsonDocument, JsonOperation, JsonValue, json_diffs};
 pub use payload::{PayloadCompression, PayloadDecoder, TransactionPayload};
 pub use query::{QueryEvent, StatusVariable};

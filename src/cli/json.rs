@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::attempts;
 use crate::Error;
-use crate::engine::{Event, Status};
+use crate::engine::{CloneState, Event, Status};
 use crate::group::GroupMember;
 use crate::recovery::{AttemptRecord, ExitStateAction, Phase};
 
@@ -57,6 +57,34 @@ pub(super) fn describe(event: &Event, records: &[AttemptRecord]) -> Option<(&'st
                 "errant_gtid_set": plan.errant.to_string(),
             }),
         ),
+        Event::Clone {
+            donor,
+            progress,
+            state,
+        } => {
+            let mut body = member(donor);
+            body["tables"] = json!(progress.tables);
+            body["tables_copied"] = json!(progress.tables_copied);
+            body["rows"] = json!(progress.rows);
+            body["bytes"] = json!(progress.bytes);
+            body["snapshots"] = json!(progress.snapshots);
+            body["state"] = json!(match state {
+                CloneState::Copying => "copying",
+                CloneState::Complete => "complete",
+                CloneState::Failed { .. } => "failed",
+            });
+            if let CloneState::Failed {
+                kind,
+                message,
+                data_dropped,
+            } = state
+            {
+                body["class"] = json!(kind.name());
+                body["reason"] = json!(message);
+                body["data_dropped"] = json!(data_dropped);
+            }
+            ("clone", body)
+        }
         Event::Donor { attempt, of, donor } => {
             let mut body = member(donor);
             body["attempt"] = json!(attempt);

@@ -37,7 +37,7 @@ fn plan(options: &Options) -> Result<()> {
     };
     settings.validate()?;
     let cut = Cut::Gtids(survey.cut.clone());
-    let plan = Plan::new(&own, &survey.view, &cut, &settings, false);
+    let plan = Plan::new(&own, &survey.view, &cut, &settings, true);
     let report = Report {
         own: &own,
         plan: &plan,
@@ -185,11 +185,9 @@ impl Report<'_> {
         }
         let mut members = self.survey.view.members.iter();
         match self.plan.method {
-            Method::Nothing => Ok(()),
-            Method::Clone | Method::Impossible => {
-                Err(Error::new(ErrorKind::CloneNeeded, self.plan.reason.clone())
-                    .remedy("start again from a backup that is newer than what is purged"))
-            }
+            Method::Nothing | Method::Clone => Ok(()),
+            Method::Impossible => Err(Error::new(ErrorKind::CloneNeeded, self.plan.reason.clone())
+                .remedy("start again from a backup that is newer than what is purged")),
             Method::BinaryLog if members.any(|member| self.obstacle(member).is_none()) => Ok(()),
             Method::BinaryLog => Err(Error::new(
                 ErrorKind::NoDonor,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::engine::{Event, Status};
+use crate::engine::{CloneState, Event, Status};
 use crate::recovery::Phase;
 
 /// Draws on stderr; nothing is drawn where stderr is no terminal.
@@ -36,7 +36,16 @@ impl Progress {
         let what = match status.phase {
             Phase::RelayLog => "applying the relay log".into(),
             Phase::Joining => "joining".into(),
-            Phase::Cloning => "cloning".into(),
+            Phase::Cloning => match (&status.donor, status.clone) {
+                (Some(donor), Some(clone)) => format!(
+                    "cloning {donor}: {} of {} tables, {} rows, {:.1} MB",
+                    clone.tables_copied,
+                    clone.tables,
+                    clone.rows,
+                    clone.bytes as f64 / 1e6
+                ),
+                _ => "cloning".into(),
+            },
             Phase::Sleeping => "sleeping, all donors were tried".into(),
             Phase::Transfer => match &status.donor {
                 Some(donor) => format!("phase 1, from {donor}"),
@@ -70,6 +79,20 @@ impl Progress {
                 plan.missing.count(),
                 plan.reason
             ),
+            Event::Clone {
+                donor,
+                progress,
+                state,
+            } => match state {
+                CloneState::Copying => return,
+                CloneState::Complete => format!(
+                    "{} was cloned: {} tables, {} rows",
+                    donor.address, progress.tables, progress.rows
+                ),
+                CloneState::Failed { message, .. } => {
+                    format!("cloning {} failed: {message}", donor.address)
+                }
+            },
             Event::Donor { attempt, of, donor } => {
                 format!("donor {} (attempt {attempt} of {of})", donor.address)
             }

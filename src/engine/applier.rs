@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, never};
 use log::{debug, warn};
 
+use super::cloning::CloneJob;
 use super::shared::{Fact, Shared, Source, Turn, Work};
 use crate::queue::Bell;
 use crate::target::Target;
@@ -33,6 +34,8 @@ pub(super) struct Applier {
     pub(super) work: Receiver<Work>,
     /// Answered when nothing is being applied: what was cancelled before is gone then.
     pub(super) fences: Receiver<()>,
+    /// Nothing is applied while the target's data is replaced.
+    pub(super) clones: Receiver<CloneJob>,
     pub(super) recycle: Sender<Batch>,
     /// Tells the cache that there is room again in `work`.
     pub(super) taken: Bell<Batch>,
@@ -68,6 +71,14 @@ impl Applier {
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => self.fences = never(),
         }
+        match self.clones.try_recv() {
+            Ok(job) => {
+                self.clone_donor(job);
+                return Turn::Worked;
+            }
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => self.clones = never(),
+        }
         match self.work.try_recv() {
             Ok(work) => {
                 self.take(work);
@@ -82,8 +93,15 @@ impl Applier {
     fn wait(&self) {
         let mut select = Select::new();
         select.recv(&self.fences);
+        select.recv(&self.clones);
         select.recv(&self.work);
         select.ready();
+    }
+
+    fn clone_donor(&mut self, job: CloneJob) {
+        let fact = job.run(&mut *self.target);
+        *self.shared.executed.lock() = self.target.gtid_executed();
+        self.tell(fact);
     }
 
     fn take(&mut self, work: Work) {
@@ -298,6 +316,7 @@ mod tests {
             transaction_retries: 2,
             work: taken,
             fences: never(),
+            clones: never(),
             recycle,
             taken: delivered.bell(),
             facts,

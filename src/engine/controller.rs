@@ -8,7 +8,8 @@ use crossbeam_channel::{Receiver as Inbox, Sender, bounded};
 use log::{debug, info, warn};
 use parking_lot::Mutex;
 
-use super::event::Event;
+use super::cloning::{CloneJob, Cloning};
+use super::event::{CloneState, Event};
 use super::gate::{Gate, Order};
 use super::receiver::{Receiver, Receivers};
 use super::shared::{Fact, Shared, Source, Work};
@@ -71,6 +72,10 @@ pub(super) struct Controller {
     /// What the relay log held that was not applied when the member was started.
     pub(super) unapplied: GtidSet,
     pub(super) fences: Sender<()>,
+    pub(super) clones: Sender<CloneJob>,
+    /// Whether the target's data can be replaced.
+    pub(super) can_clone: bool,
+    pub(super) cloning: Option<Cloning>,
     /// For receivers: to the cache.
     pub(super) work: Sender<Work>,
     pub(super) recycled: Inbox<Batch>,
@@ -141,6 +146,9 @@ impl Controller {
         let result = self.perform();
         if let Some(result) = &result {
             self.receivers.stop();
+            if let Some(cloning) = &self.cloning {
+                cloning.stop();
+            }
             if result.is_err() {
                 self.group.state_changed(MemberState::Error);
             }
@@ -208,6 +216,21 @@ impl Controller {
             Fact::Fenced => Input::DonorStopped {
                 attempt: self.machine.attempts(),
             },
+            Fact::Cloned => {
+                self.clone_ended(CloneState::Complete);
+                Input::Cloned
+            }
+            Fact::CloneFailed(failure) => {
+                self.clone_ended(CloneState::Failed {
+                    kind: failure.error.kind(),
+                    message: failure.error.to_string(),
+                    data_dropped: failure.data_dropped,
+                });
+                Input::CloneFailed {
+                    error: failure.error,
+                    data_dropped: failure.data_dropped,
+                }
+            }
             Fact::Executed => {
                 // Cleared before the set is read, so that a later change is told again.
                 self.shared.executed_told.store(false, Release);
@@ -237,6 +260,7 @@ impl Controller {
         let feed_applied = self.shared.feed_applied.load(Relaxed);
         let whole = now.saturating_sub(self.window.began) >= WINDOW;
         if whole {
+            self.tell_clone();
             let received = self.shared.received_bytes.load(Relaxed);
             self.tell(Input::Received {
                 attempt: self.machine.attempts(),
@@ -279,11 +303,10 @@ impl Controller {
                 Action::ReadOwn => {
                     let executed = self.shared.executed.lock().clone();
                     info!("executed so far: {} transactions", executed.count());
-                    // Nothing can be cloned.
                     self.tell(Input::Own {
                         executed,
                         unapplied: self.unapplied.clone(),
-                        can_clone: false,
+                        can_clone: self.can_clone,
                     });
                 }
                 Action::Join => {
@@ -293,18 +316,18 @@ impl Controller {
                 }
                 Action::ReadGroup => self.request(Request::Read),
                 Action::ReadGroupExecuted => self.request(Request::Executed),
+                Action::Clone { donor, endpoint } => self.clone_donor(donor, endpoint),
+                Action::StopClone => {
+                    if let Some(cloning) = &self.cloning {
+                        cloning.stop();
+                    }
+                }
                 Action::ApplyRelayLog => {
                     info!(
                         "the relay log holds {} transactions that are not applied",
                         self.unapplied.count()
                     );
                     self.gate.order(Order::ApplyRelayLog);
-                }
-                Action::Clone { .. } | Action::StopClone => {
-                    self.tell(Input::Failed(Error::new(
-                        ErrorKind::Internal,
-                        "asked for what this member cannot do",
-                    )));
                 }
                 Action::Planned(plan) => {
                     info!(
@@ -419,6 +442,41 @@ impl Controller {
         self.receivers.start(receiver)
     }
 
+    fn clone_donor(&mut self, donor: GroupMember, endpoint: Endpoint) {
+        info!("cloning {endpoint} ({})", donor.uuid);
+        self.group.donor_chosen(&donor.uuid);
+        self.status.lock().donor = Some(endpoint.to_string());
+        let mut options = self.group.donor_options(&donor);
+        self.machine.settings().recovery_channel.apply(&mut options);
+        let limits = self.limits.clone();
+        let (cloning, job) = Cloning::of_mysql(donor, endpoint, options, limits, self.server_id);
+        self.cloning = Some(cloning);
+        self.tell_clone();
+        // The applier is gone only after a panic, which is told.
+        let _ = self.clones.send(job);
+    }
+
+    /// Tells how far the clone is, while there is one.
+    fn tell_clone(&self) {
+        if let Some(cloning) = &self.cloning {
+            self.publish(Event::Clone {
+                donor: cloning.donor.clone(),
+                progress: cloning.progress(),
+                state: CloneState::Copying,
+            });
+        }
+    }
+
+    fn clone_ended(&mut self, state: CloneState) {
+        if let Some(cloning) = self.cloning.take() {
+            self.publish(Event::Clone {
+                progress: cloning.progress(),
+                donor: cloning.donor,
+                state,
+            });
+        }
+    }
+
     fn declare_online(&mut self) {
         let gtid_executed = self.shared.executed.lock().clone();
         let transactions = self.shared.applied.load(Relaxed);
@@ -470,6 +528,7 @@ impl Controller {
         status.queued = queued;
         status.rate = rate;
         status.eta = eta;
+        status.clone = self.cloning.as_ref().map(Cloning::progress);
         status.elapsed = self.shared.now();
     }
 }

@@ -7,9 +7,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
 
+use crate::ErrorKind;
 use crate::group::GroupMember;
 use crate::gtid::GtidSet;
 use crate::recovery::{AttemptRecord, Plan};
+use crate::target::CloneProgress;
 
 /// A step of recovery.
 #[derive(Debug, Clone)]
@@ -17,6 +19,15 @@ use crate::recovery::{AttemptRecord, Plan};
 pub enum Event {
     /// The member has compared itself with the group and chosen how to catch up.
     Planned(Plan),
+    /// A donor is cloned: when it begins, once a second, and when it ends.
+    Clone {
+        /// The member that is cloned.
+        donor: GroupMember,
+        /// How far it is.
+        progress: CloneProgress,
+        /// Whether it has ended, and how.
+        state: CloneState,
+    },
     /// A donor is asked.
     Donor {
         /// The attempt's number, over all donors.
@@ -42,6 +53,25 @@ pub enum Event {
         elapsed: Duration,
         /// Attempts made, over all donors.
         attempts: u32,
+    },
+}
+
+/// How a clone stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloneState {
+    /// It goes on.
+    Copying,
+    /// The target holds the donor's data.
+    Complete,
+    /// It has failed, and another donor or another way is tried.
+    Failed {
+        /// The class of the error.
+        kind: ErrorKind,
+        /// What failed.
+        message: String,
+        /// Whether the target's own data is gone.
+        data_dropped: bool,
     },
 }
 

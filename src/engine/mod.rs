@@ -5,7 +5,7 @@
 //!                                                               v
 //! group feed -> rejoin-cache (held until phase 1 is over; more than fits in memory: relay logs)
 //!                                                               v
-//!                                                     rejoin-apply -> Target
+//! a donor's snapshot (rejoin-clone-N) ------------->  rejoin-apply -> Target
 //! rejoin-ctl    runs the recovery machine: facts from all of them in, actions out
 //! rejoin-group  asks the group, so that a slow member never delays the controller
 //! ```
@@ -16,6 +16,7 @@
 mod applier;
 mod backlog;
 mod cache;
+mod cloning;
 mod controller;
 mod event;
 mod gate;
@@ -40,7 +41,7 @@ use log::warn;
 use parking_lot::Mutex;
 
 use event::Subscribers;
-pub use event::{Event, Events};
+pub use event::{CloneState, Event, Events};
 pub use status::Status;
 
 use crate::group::Group;

@@ -40,12 +40,13 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    pub(super) fn assemble(builder: MemberBuilder, clock: Clock) -> Result<Self> {
+    pub(super) fn assemble(mut builder: MemberBuilder, clock: Clock) -> Result<Self> {
         builder.settings.validate()?;
         let uuid = builder
             .uuid
             .unwrap_or_else(|| Uuid::from_random(rand::random()));
         let executed = builder.target.gtid_executed();
+        let can_clone = builder.target.clone_recipient().is_some();
         let logs = RelayLogs::open(&builder, &executed)?;
         let shared = Arc::new(Shared::new(executed.clone(), builder.subscribers, clock));
         let status = Arc::new(Mutex::new(Status {
@@ -64,12 +65,14 @@ impl Parts {
             queued: 0,
             rate: 0,
             eta: None,
+            clone: None,
             elapsed: Duration::ZERO,
         }));
         let (facts_sender, facts) = unbounded();
         let (news_sender, news) = unbounded();
         let (request_sender, requests) = bounded(4);
         let (fences, fence_inbox) = bounded(1);
+        let (clones, clone_inbox) = bounded(1);
         let (work, work_inbox) = controller::work_channel();
         // What waits in it costs memory, too.
         let (received, receivers_inbox) = bounded(2);
@@ -93,6 +96,7 @@ impl Parts {
                 transaction_retries: builder.transaction_retries,
                 work: work_inbox,
                 fences: fence_inbox,
+                clones: clone_inbox,
                 recycle,
                 taken: delivered.bell(),
                 facts: facts_sender.clone(),
@@ -128,6 +132,9 @@ impl Parts {
                 gate,
                 unapplied: logs.unapplied,
                 fences,
+                clones,
+                can_clone,
+                cloning: None,
                 work: received,
                 recycled,
                 limits: builder.limits,

@@ -12,6 +12,7 @@ use super::event::Subscribers;
 use crate::group::{Joined, View};
 use crate::gtid::GtidSet;
 use crate::recovery::Settings;
+use crate::target::CloneFailure;
 use crate::transaction::Batch;
 use crate::{Error, ErrorKind, Result};
 
@@ -139,6 +140,8 @@ pub(super) enum Fact {
         error: Error,
     },
     Fenced,
+    Cloned,
+    CloneFailed(CloneFailure),
     /// The cache's: it can neither take in nor pass on any more.
     RelayLogFailed(Error),
     /// A thread has panicked.

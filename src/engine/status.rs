@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::gtid::GtidSet;
 use crate::recovery::{AttemptRecord, ExitStateAction, Phase};
+use crate::target::CloneProgress;
 
 /// How a member stands at one moment.
 #[derive(Debug, Clone)]
@@ -43,6 +44,8 @@ pub struct Status {
     /// Time until everything known to be missing is applied, at this rate; `None` while nothing
     /// moves.
     pub eta: Option<Duration>,
+    /// How far the clone is, while a donor is cloned.
+    pub clone: Option<CloneProgress>,
     /// Time since the start.
     pub elapsed: Duration,
 }

@@ -104,6 +104,11 @@ impl Journal {
         Ok(())
     }
 
+    /// Takes nothing more: what the store's files say is not known.
+    pub(crate) fn refuse(&mut self) {
+        self.failed = true;
+    }
+
     /// Makes an empty log whose first segment has this number, with `executed` as what came before.
     pub(super) fn create(
         disk: Disk,
@@ -440,6 +445,23 @@ impl Drop for Journal {
             let _ = self.mark_in_use(false);
         }
     }
+}
+
+/// Begins a log anew without opening it: segment `number` is made and takes the place of all others in
+/// the index. `executed` is what came before.
+///
+/// # Errors
+/// [`ErrorKind::TargetIo`]; the index names what it named before, then.
+pub(crate) fn begin_log(
+    disk: &Disk,
+    mut index: Index,
+    options: &JournalOptions,
+    number: u64,
+    executed: &GtidSet,
+) -> Result<()> {
+    let format = FormatDescription::new(SERVER_VERSION, CHECKSUM)?;
+    make_segment(disk, &index, options, number, &format, executed)?;
+    index.store(disk, vec![number])
 }
 
 /// Makes a segment with nothing but its head, on the disk before anything names it.

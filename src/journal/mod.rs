@@ -50,6 +50,7 @@ pub(crate) mod synced;
 mod tail;
 
 pub use log::Journal;
+pub(crate) use log::begin_log;
 pub use relay_log::{RelayLogSurvey, SyncRelayLog};
 pub use tail::{LogTail, SegmentHold};
 

@@ -8,6 +8,7 @@
 
 mod callback;
 mod changes;
+mod clone;
 pub mod key;
 pub mod schema;
 pub mod store;
@@ -15,6 +16,10 @@ pub mod store;
 pub use callback::CallbackTarget;
 pub use changes::{Change, Filter, RowChange};
 use std::path::PathBuf;
+
+pub use clone::{
+    CloneDonor, CloneFailure, CloneProgress, CloneReader, CloneRecipient, CloneSnapshot,
+};
 
 use crate::Error;
 use crate::gtid::GtidSet;
@@ -106,6 +111,12 @@ pub trait Target: Send {
     /// together already they are given together, and where fewer wait nobody waits for more.
     fn group_commit(&self) -> GroupCommit {
         GroupCommit::default()
+    }
+
+    /// The way in which all data of this target can be replaced with a donor's. Default: there is
+    /// none, and recovery never plans a clone.
+    fn clone_recipient(&mut self) -> Option<&mut dyn CloneRecipient> {
+        None
     }
 }
 

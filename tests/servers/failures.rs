@@ -316,6 +316,12 @@ fn purged_on_every_donor() {
         let outcome = tool::run(&mut bounded(&bed.group.url(), &store));
         let error = outcome.expect_error(6);
         assert_eq!(error["class"], "clone_needed", "{error}");
+        // Both could be cloned, but for the privilege to hold them still for a moment.
+        let clones = outcome.events("clone");
+        let failed = clones.iter().filter(|clone| clone["state"] == "failed");
+        let failed: Vec<_> = failed.map(|clone| &clone["class"]).collect();
+        assert_eq!(failed, ["privilege", "privilege"], "{}", outcome.story());
+        names(error, &["RELOAD"]);
         assert_eq!(tool::executed(&store), executed);
         assert!(outcome.took < SOON);
 

@@ -18,6 +18,7 @@ mod support;
 mod bed;
 mod chain;
 mod channel;
+mod clone;
 mod connection;
 mod demo;
 mod donor;
@@ -45,6 +46,7 @@ fn main() {
         bed::SCENARIOS,
         chain::SCENARIOS,
         channel::SCENARIOS,
+        clone::SCENARIOS,
         donor::SCENARIOS,
         member::SCENARIOS,
         stall::SCENARIOS,

@@ -13,7 +13,8 @@ pub fn tables(server: &Server) -> Vec<(String, String)> {
     let list = server.sql(&format!(
         "SELECT CONCAT(t.table_schema, '.', t.table_name), GROUP_CONCAT(
                 IF(s.sub_part IS NULL, sys.quote_identifier(s.column_name),
-                    CONCAT('LEFT(', sys.quote_identifier(s.column_name), ', ', s.sub_part, ')'))
+                    CONCAT('LEFT(', sys.quote_identifier(s.column_name), ', ', s.sub_part, ')')),
+                IF(s.collation = 'D', ' DESC', '')
                 ORDER BY s.seq_in_index)
          FROM information_schema.tables t LEFT JOIN information_schema.statistics s
            ON s.table_schema = t.table_schema AND s.table_name = t.table_name AND s.index_name = 'PRIMARY'
@@ -69,16 +70,24 @@ pub fn assert_same_rows(store: &Path, server: &Server) -> usize {
             .sql_bytes(&format!("SELECT * FROM {table} ORDER BY {key}"))
             .unwrap_or_else(|error| panic!("{table}: {error}"));
         let dumped = rejoin::dump(store, &table);
-        if dumped != expected {
-            panic!(
-                "{table} differs from the member of port {}: {}",
-                server.port,
-                first_difference(&dumped, &expected)
-            );
-        }
+        assert_same_text(&table, server, &dumped, &expected);
         rows += expected.iter().filter(|&&byte| byte == b'\n').count();
     }
     rows
+}
+
+/// Checks what a store dumped of one table against what the server printed of it.
+///
+/// # Panics
+/// With the first line that differs.
+pub fn assert_same_text(table: &str, server: &Server, dumped: &[u8], expected: &[u8]) {
+    if dumped != expected {
+        panic!(
+            "{table} differs from the member of port {}: {}",
+            server.port,
+            first_difference(dumped, expected)
+        );
+    }
 }
 
 fn first_difference(dumped: &[u8], expected: &[u8]) -> String {

@@ -217,6 +217,14 @@ impl Running {
         }
     }
 
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        self.child
+            .try_wait()
+            .expect("its state can be asked")
+            .is_none()
+    }
+
     /// SIGINT, as Ctrl-C sends it.
     pub fn interrupt(&self) {
         let sent = Command::new("sh")

@@ -12,10 +12,12 @@
 //! update in place may leave some.
 
 mod diff;
+mod parse;
 mod text;
 mod tree;
 
 pub use diff::{JsonDiff, JsonOperation, json_diffs};
+pub(crate) use parse::document_from_text;
 
 use super::reader::Reader;
 use crate::{Error, ErrorKind, Limits, Result};

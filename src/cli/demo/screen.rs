@@ -107,6 +107,13 @@ impl Screen {
                     Method::Impossible => "nobody has them",
                 }
             ),
+            Event::Clone {
+                donor, progress, ..
+            } => format!(
+                "{member} clones {}: {} rows so far",
+                name_of(donor.address.port),
+                HumanCount(progress.rows)
+            ),
             Event::Donor { attempt, of, donor } => format!(
                 "{member} asks donor {} (attempt {attempt} of {of})",
                 name_of(donor.address.port)

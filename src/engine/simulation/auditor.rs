@@ -118,6 +118,7 @@ impl Auditor {
                 }
                 Ok(())
             }
+            Event::Clone { .. } => rule(false, || "a clone of what cannot be replaced".into()),
             Event::Donor { attempt, of, donor } => {
                 rule(!self.phase_2, || "a donor in phase 2".into())?;
                 self.wake(now, false)?;

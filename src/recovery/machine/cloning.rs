@@ -146,7 +146,9 @@ impl Machine {
         let (method, reason) = (plan.method, plan.reason.clone());
         self.act(Action::Planned(plan));
         match (method, &self.cut) {
-            (Method::Impossible, _) => self.impossible(&format!("{reason}; {last}")),
+            (Method::Impossible, _) => {
+                self.impossible(&format!("{reason}; {last}"), last.remedy_text())
+            }
             (Method::Nothing, Cut::Gtids(_)) => self.start_catch_up(),
             _ => self.begin_transfer(),
         }

@@ -130,22 +130,25 @@ impl Machine {
             Method::Nothing => self.start_catch_up(),
             Method::BinaryLog => self.begin_transfer(),
             Method::Clone => self.begin_clone(),
-            Method::Impossible => self.impossible(&reason),
+            Method::Impossible => self.impossible(&reason, None),
         }
     }
 
     /// Nobody has what is missing.
-    pub(super) fn impossible(&mut self, reason: &str) {
+    /// Nothing brings what is missing. `remedy` is that of the last clone that was tried.
+    pub(super) fn impossible(&mut self, reason: &str, remedy: Option<&str>) {
         if self.view.online().next().is_none() {
             return self.fail(
                 Error::new(ErrorKind::NoDonor, reason)
                     .remedy("bring at least one member ONLINE, or bootstrap the group"),
             );
         }
-        self.fail(Error::new(ErrorKind::CloneNeeded, reason).remedy(
-            "start again from a backup that is newer than what the members have purged, and keep \
-             binary logs longer (binlog_expire_logs_seconds)",
-        ));
+        self.fail(
+            Error::new(ErrorKind::CloneNeeded, reason).remedy(remedy.unwrap_or(
+                "start again from a backup that is newer than what the members have purged, and \
+                 keep binary logs longer (binlog_expire_logs_seconds)",
+            )),
+        );
     }
 
     pub(super) fn recheck_later(&mut self) {

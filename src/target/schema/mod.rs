@@ -15,6 +15,7 @@ mod alter;
 mod catalog;
 mod charset;
 mod column;
+mod concerns;
 mod context;
 mod create;
 mod cursor;
@@ -25,6 +26,7 @@ mod definition;
 mod encoding;
 mod evolve;
 mod key_value;
+mod selected;
 mod statement;
 mod temporal;
 #[cfg(test)]
@@ -37,12 +39,14 @@ mod write;
 
 pub use catalog::{Catalog, SchemaChange};
 pub(crate) use charset::collation_facts;
+pub(crate) use concerns::{Concerns, concerns};
 pub use context::StatementContext;
 pub use data_type::DataType;
 pub use definition::{
     ColumnDefault, ColumnDefinition, Generated, Index, KeyPart, Literal, TableDefinition, TableName,
 };
 pub use key_value::KeyValue;
+pub(crate) use selected::quoted;
 pub(crate) use text::decode as decode_text;
 pub use text::to_utf8;
 pub use transform::RowTransform;

@@ -263,7 +263,7 @@ fn prepare(state: &mut State, transaction: &Transaction<'_>) -> Result<()> {
 }
 
 /// Whether the source took all changes of the transaction back.
-fn ends_with_rollback(transaction: &Transaction<'_>) -> bool {
+pub(super) fn ends_with_rollback(transaction: &Transaction<'_>) -> bool {
     let last = transaction.events().last();
     last.is_some_and(|(header, event)| {
         header.event_type == EventType::QUERY

@@ -26,10 +26,12 @@
 //! - `layout`: columns, row images, keys;
 //! - `apply`, `rows`, `schema_change`, `xa`: transactions on a state;
 //! - `reader`, `lookup`: what others read;
-//! - `checkpoint`: states in files.
+//! - `checkpoint`: states in files;
+//! - `clone`: all of it replaced with a donor's.
 
 mod apply;
 mod checkpoint;
+mod clone;
 mod layout;
 mod lookup;
 mod reader;
@@ -51,7 +53,7 @@ use crate::journal::index::Index;
 use crate::journal::lock::Lock;
 use crate::journal::recover::recover;
 use crate::journal::{Journal, JournalOptions, LogTail, Position};
-use crate::target::Target;
+use crate::target::{CloneRecipient, Target};
 use crate::transaction::Batch;
 use crate::{Error, ErrorKind, Limits, Result};
 
@@ -125,6 +127,8 @@ pub struct Store {
     /// What purging depended on when it was last tried: the newest segment, and the one needed for
     /// the checkpoints.
     purged_at: (u64, u64),
+    /// A clone that failed, as far as it came.
+    unfinished: Option<clone::Copy>,
     /// Held until everything else is closed.
     _lock: Lock,
 }
@@ -152,6 +156,9 @@ impl Store {
             .map_err(|error| io_error("make the store's directory", directory, error))?;
         let lock = Lock::take(directory)?;
         let mut state = checkpoint::newest(directory)?.unwrap_or_else(State::empty);
+        if clone::begins_log(&state) {
+            clone::finish(&disk, directory, &options, &state)?;
+        }
         let from = start_of_replay(&state);
         let mut applier = Applier::default();
         let mut log_bytes = 0;
@@ -182,6 +189,7 @@ impl Store {
             retired: Vec::new(),
             log_bytes,
             purged_at: (0, 0),
+            unfinished: None,
             options,
             _lock: lock,
         })
@@ -197,6 +205,10 @@ impl Store {
         let options = StoreOptions::default();
         let index = Index::read(directory, &options.journal.base_name)?;
         let mut state = checkpoint::newest(directory)?.unwrap_or_else(State::empty);
+        if clone::begins_log(&state) && !index.segments().contains(&state.position.segment) {
+            // A clone whose log is not begun yet: its rows are all there is.
+            return Ok(Snapshot::new(Arc::new(state)));
+        }
         let from = start_of_replay(&state);
         let mut applier = Applier::default();
         let recovered = recover(&index, &options.limits, from, &mut |batch| {
@@ -267,22 +279,30 @@ impl Store {
 
     /// Whether the tables may be as large as they have become.
     fn check_memory(&mut self) -> Result<()> {
-        let Some(allowed) = self.options.memory_bytes else {
-            return Ok(());
-        };
         let (bytes, before) = (self.state.bytes(), self.published.get().bytes());
-        if bytes <= allowed || bytes <= before {
-            return Ok(());
+        match self.too_large(bytes).filter(|_| bytes > before) {
+            Some(error) => {
+                self.step_back();
+                self.journal.roll_back();
+                Err(error)
+            }
+            None => Ok(()),
         }
-        self.step_back();
-        self.journal.roll_back();
-        Err(Error::new(
+    }
+
+    /// Why so many bytes of rows cannot be held; `None` where they can.
+    fn too_large(&self, bytes: u64) -> Option<Error> {
+        let allowed = self
+            .options
+            .memory_bytes
+            .filter(|allowed| bytes > *allowed)?;
+        let error = Error::new(
             ErrorKind::TargetIo,
             format!(
                 "the rows of all tables would take {bytes} bytes, memory_bytes allows {allowed}"
             ),
-        )
-        .remedy(
+        );
+        Some(error.remedy(
             "raise memory_bytes (--store-memory): nothing is lost, the next run goes on from here",
         ))
     }
@@ -329,6 +349,7 @@ impl Target for Store {
     }
 
     fn apply(&mut self, batch: &Batch) -> Result<()> {
+        self.unfinished = None;
         let applied = self.apply_in_memory(batch);
         self.check_memory()?;
         let logged = self.journal.pending_bytes() as u64;
@@ -350,11 +371,15 @@ impl Target for Store {
         }
         applied
     }
+
+    fn clone_recipient(&mut self) -> Option<&mut dyn CloneRecipient> {
+        Some(self)
+    }
 }
 
 /// Where the log has to be read from, and what was executed before: nothing known is its beginning.
 fn start_of_replay(state: &State) -> Option<(Position, GtidSet)> {
-    (state.position.segment > 0).then(|| (state.position, state.gtid_executed.clone()))
+    (state.position.offset > 0).then(|| (state.position, state.gtid_executed.clone()))
 }
 
 fn replay(applier: &mut Applier, state: &mut State, batch: &Batch) -> Result<()> {

@@ -24,6 +24,9 @@ pub(crate) struct Scratch {
     image: Vec<u8>,
 }
 
+/// Says of a key whether its row is to be changed.
+pub(crate) type Held<'a> = dyn Fn(&[u8]) -> bool + 'a;
+
 /// Makes all changes of a row event.
 ///
 /// # Errors
@@ -37,9 +40,36 @@ pub(crate) fn apply(
     timestamp: u32,
     scratch: &mut Scratch,
 ) -> Result<()> {
+    change(table, event, timestamp, scratch, None)
+}
+
+/// As [`apply`], but only for the keys that `holds` says yes to: the rows of all others are as the
+/// event leaves them already. A change of a key counts as a removal and an insertion.
+///
+/// # Errors
+/// As `apply`; [`ErrorKind::Unsupported`] where a row comes from a key that is not held, and the event
+/// does not have all of its columns.
+pub(crate) fn apply_where(
+    table: &mut Table,
+    event: &RowsEvent<'_>,
+    timestamp: u32,
+    scratch: &mut Scratch,
+    holds: &Held<'_>,
+) -> Result<()> {
+    change(table, event, timestamp, scratch, Some(holds))
+}
+
+fn change(
+    table: &mut Table,
+    event: &RowsEvent<'_>,
+    timestamp: u32,
+    scratch: &mut Scratch,
+    holds: Option<&Held<'_>>,
+) -> Result<()> {
     let layout = Arc::clone(&table.layout);
     let mut changer = Changer {
         table,
+        holds,
         layout: &layout,
         scratch,
         timestamp,
@@ -72,6 +102,8 @@ fn is_whole(bitmap: &[u8], width: usize) -> bool {
 struct Changer<'a> {
     table: &'a mut Table,
     layout: &'a Layout,
+    /// The keys that are to be changed, where not all are.
+    holds: Option<&'a Held<'a>>,
     scratch: &'a mut Scratch,
     timestamp: u32,
     /// Whether images before (in inserts: of the new row), and after a change have every column.
@@ -123,6 +155,9 @@ impl Changer<'_> {
                 key.clear();
                 encoder.encode(row, &self.scratch.cells, key)?;
                 check_key_length(key)?;
+                if self.holds.is_some_and(|holds| !holds(key)) {
+                    return Ok(());
+                }
                 if !self.table.rows.insert(key, row) {
                     return Err(self.conflict(row, "is there already"));
                 }
@@ -137,6 +172,9 @@ impl Changer<'_> {
             return Ok(false);
         };
         self.find_key(image.bytes)?;
+        if !self.is_held(&self.scratch.key) {
+            return Ok(true);
+        }
         if !self.table.rows.remove(&self.scratch.key) {
             return Err(self.conflict(image.bytes, "to delete is not there"));
         }
@@ -159,6 +197,11 @@ impl Changer<'_> {
             && !partial
                 .clone()
                 .any(|cell| matches!(cell, Cell::Partial { .. }));
+        if !self.is_held(&self.scratch.key) {
+            return self
+                .update_from_elsewhere(after.bytes, is_whole)
+                .map(|()| true);
+        }
         let row = if is_whole {
             after.bytes
         } else {
@@ -213,11 +256,50 @@ impl Changer<'_> {
         if !self.table.rows.remove(&self.scratch.key) {
             return Ok(Updated::Missing);
         }
+        if self.holds.is_some_and(|holds| !holds(new_key)) {
+            return Ok(Updated::Done);
+        }
         Ok(if self.table.rows.insert(new_key, row) {
             Updated::Done
         } else {
             Updated::Taken
         })
+    }
+
+    fn is_held(&self, key: &[u8]) -> bool {
+        self.holds.is_none_or(|holds| holds(key))
+    }
+
+    /// An update of a row whose old key is not held: it counts where its new key is. The columns of the
+    /// image are at `scratch.cells`.
+    fn update_from_elsewhere(&mut self, after: &[u8], is_whole: bool) -> Result<()> {
+        if is_whole {
+            return self.insert_row(after);
+        }
+        let Some(encoder) = self.layout.encoder() else {
+            return Ok(());
+        };
+        let scratch = &mut *self.scratch;
+        let parts = || self.layout.definition.primary_key.iter();
+        let is_there = |column: usize| scratch.cells.get(column) != Some(&Cell::Absent);
+        if !parts().any(|part| is_there(part.column)) {
+            return Ok(());
+        }
+        if parts().all(|part| is_there(part.column)) {
+            scratch.new_key.clear();
+            encoder.encode(after, &scratch.cells, &mut scratch.new_key)?;
+            if !self.is_held(&self.scratch.new_key) {
+                return Ok(());
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "a row of table {} moves to a key that is copied, and its event does not have all columns",
+                self.table.name
+            ),
+        )
+        .remedy("set binlog_row_image=FULL on the donor, or clone again"))
     }
 
     /// Sets `scratch.key` to the key of the row that an image before a change shows; where there is no
@@ -302,7 +384,7 @@ enum Updated {
     Taken,
 }
 
-fn check_key_length(key: &[u8]) -> Result<()> {
+pub(super) fn check_key_length(key: &[u8]) -> Result<()> {
     if key.len() > KEY_MAX {
         return Err(Error::new(
             ErrorKind::Limit,

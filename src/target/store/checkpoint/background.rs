@@ -4,16 +4,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::super::state::Published;
+use super::super::state::{Published, State};
 use super::write;
 use crate::journal::disk::Disk;
+use crate::target::CloneFailure;
 use crate::{Error, ErrorKind, Result};
 
-/// Asks for a checkpoint of what is published; the answer goes to whoever waits for it.
-type Request = Option<Sender<Result<()>>>;
+/// What the thread is asked for; the answer goes to whoever waits for it.
+enum Request {
+    /// A checkpoint of what is published.
+    Checkpoint(Option<Sender<Result<()>>>),
+    /// A state that takes the place of everything.
+    Replace(
+        Arc<State>,
+        Arc<AtomicBool>,
+        Sender<Result<(), CloneFailure>>,
+    ),
+}
+
+/// How often it is asked whether a replacement is still wanted.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Writes checkpoints of published states, beside the applier.
 #[derive(Debug)]
@@ -73,22 +87,46 @@ impl Checkpointer {
     /// Asks for a checkpoint; `false` if one is being asked for already.
     pub(crate) fn ask(&self) -> bool {
         let requests = self.requests.as_ref();
-        requests.is_some_and(|requests| requests.try_send(None).is_ok())
+        requests.is_some_and(|requests| requests.try_send(Request::Checkpoint(None)).is_ok())
     }
 
     /// Has a checkpoint made and waits for it.
     pub(crate) fn make_now(&self) -> Result<()> {
         let (answer, answers) = bounded(1);
         let requests = self.requests.as_ref();
-        let sent = requests.is_some_and(|requests| requests.send(Some(answer)).is_ok());
+        let request = Request::Checkpoint(Some(answer));
+        let sent = requests.is_some_and(|requests| requests.send(request).is_ok());
         match answers.recv() {
             Ok(result) if sent => result,
-            _ => Err(Error::new(
-                ErrorKind::Internal,
-                "the checkpoint thread has ended",
-            )),
+            _ => Err(ended()),
         }
     }
+
+    /// Has `state` take the place of all checkpoints and waits for it, unless `stop` says so before it
+    /// is written.
+    pub(crate) fn replace(
+        &self,
+        state: Arc<State>,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(), CloneFailure> {
+        let (answer, answers) = bounded(1);
+        let stopped = Arc::new(AtomicBool::new(false));
+        let request = Request::Replace(state, Arc::clone(&stopped), answer);
+        let requests = self.requests.as_ref().ok_or_else(ended)?;
+        requests.send(request).map_err(|_| ended())?;
+        loop {
+            match answers.recv_timeout(LOOK) {
+                Ok(result) => return result,
+                Err(RecvTimeoutError::Timeout) => stopped.store(stop(), Ordering::Relaxed),
+                Err(RecvTimeoutError::Disconnected) => return Err(ended().into()),
+            }
+        }
+    }
+}
+
+#[cold]
+fn ended() -> Error {
+    Error::new(ErrorKind::Internal, "the checkpoint thread has ended")
 }
 
 impl Drop for Checkpointer {
@@ -119,18 +157,35 @@ struct Worker {
 impl Worker {
     fn run(mut self, requests: &Receiver<Request>) {
         for request in requests {
+            let waiting = match request {
+                Request::Replace(state, stopped, waiting) => {
+                    // Whoever asked may have gone.
+                    let _ = waiting.send(self.replace(&state, &stopped));
+                    continue;
+                }
+                Request::Checkpoint(waiting) => waiting,
+            };
             let result = self.write();
-            match (&result, &request) {
+            match (&result, &waiting) {
                 (Ok(()), _) => {}
                 (Err(error), None) if error.kind() == ErrorKind::Interrupted => {}
                 // The log has everything: the store can do without, and tries again later.
                 (Err(error), _) => log::error!("no checkpoint was made: {error}"),
             }
-            if let Some(waiting) = request {
+            if let Some(waiting) = waiting {
                 // Whoever asked may have gone.
                 let _ = waiting.send(result);
             }
         }
+    }
+
+    fn replace(&mut self, state: &State, stopped: &AtomicBool) -> Result<(), CloneFailure> {
+        let stop = || self.stopping.load(Ordering::Relaxed) || stopped.load(Ordering::Relaxed);
+        write::replace(&self.disk, &self.directory, state, &stop)?;
+        self.newest = Some(state.commit_number);
+        self.newest_segment = state.position.segment;
+        self.needed.store(0, Ordering::Relaxed);
+        Ok(())
     }
 
     fn write(&mut self) -> Result<()> {

@@ -23,7 +23,10 @@
 //! ```
 //!
 //! Numbers are little-endian unless said otherwise. A file is written under another name, synced, and
-//! renamed; the newest two are kept. One that is damaged or cut is passed over when a store is opened,
+//! renamed; the newest two are kept. Offset 0 in the head is that of a clone: the log begins with this
+//! segment.
+//!
+//! One that is damaged or cut is passed over when a store is opened,
 //! and the one before it is taken, with more of the log to replay.
 
 mod background;
@@ -37,7 +40,7 @@ pub(crate) use background::Checkpointer;
 
 use super::state::State;
 use crate::Result;
-use crate::journal::disk::io_error;
+use crate::journal::disk::{Disk, io_error};
 
 const MAGIC: [u8; 8] = *b"REJOINC\x01";
 const PREFIX: &str = "checkpoint.";
@@ -65,6 +68,20 @@ pub(crate) fn newest(directory: &Path) -> Result<Option<State>> {
         }
     }
     Ok(None)
+}
+
+/// Removes all checkpoints but the one at `commit_number`.
+///
+/// # Errors
+/// [`ErrorKind::TargetIo`](crate::ErrorKind::TargetIo).
+pub(crate) fn remove_older(disk: &Disk, directory: &Path, commit_number: u64) -> Result<()> {
+    for (number, path) in list(directory)? {
+        if number != commit_number {
+            disk.remove(&path)
+                .map_err(|error| io_error("remove an old checkpoint", &path, error))?;
+        }
+    }
+    Ok(())
 }
 
 /// All checkpoint files with their commit numbers, newest first.

@@ -25,20 +25,7 @@ use crate::{Error, ErrorKind, Limits, Result};
 /// # Errors
 /// [`ErrorKind::TargetIo`], [`ErrorKind::TargetCorrupt`] where the file is not whole.
 pub(super) fn read(path: &Path) -> Result<State> {
-    let failed = |error| io_error("read a checkpoint", path, error);
-    let file = File::open(path).map_err(failed)?;
-    let left = file.metadata().map_err(failed)?.len();
-    let mut blocks = Blocks {
-        path,
-        file: BufReader::with_capacity(1 << 20, file),
-        left,
-        content: Vec::new(),
-    };
-    let mut magic = [0; MAGIC.len()];
-    blocks.exactly(&mut magic)?;
-    if magic != MAGIC {
-        return Err(damaged("it has another magic or version"));
-    }
+    let mut blocks = Blocks::open(path)?;
     let mut loading: Option<Loading> = None;
     loop {
         let kind = blocks.next()?;
@@ -65,6 +52,21 @@ pub(super) fn read(path: &Path) -> Result<State> {
     }
 }
 
+/// Reads every block of a checkpoint and compares it with its checksum, and the number of rows that it
+/// names at its end.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn check(path: &Path, rows: u64) -> Result<()> {
+    let mut blocks = Blocks::open(path)?;
+    while blocks.next()? != kind::END {}
+    let named = Content(&blocks.content).u64()?;
+    if named != rows || blocks.left != 0 {
+        return Err(damaged("it has other rows than were written"));
+    }
+    Ok(())
+}
+
 #[cold]
 fn damaged(what: &str) -> Error {
     Error::new(
@@ -81,7 +83,25 @@ struct Blocks<'a> {
     content: Vec<u8>,
 }
 
-impl Blocks<'_> {
+impl<'a> Blocks<'a> {
+    fn open(path: &'a Path) -> Result<Self> {
+        let failed = |error| io_error("read a checkpoint", path, error);
+        let file = File::open(path).map_err(failed)?;
+        let left = file.metadata().map_err(failed)?.len();
+        let mut blocks = Self {
+            path,
+            file: BufReader::with_capacity(1 << 20, file),
+            left,
+            content: Vec::new(),
+        };
+        let mut magic = [0; MAGIC.len()];
+        blocks.exactly(&mut magic)?;
+        if magic != MAGIC {
+            return Err(damaged("it has another magic or version"));
+        }
+        Ok(blocks)
+    }
+
     fn exactly(&mut self, bytes: &mut [u8]) -> Result<()> {
         let length = bytes.len() as u64;
         self.left = self

@@ -1,16 +1,17 @@
 //! Writing a checkpoint.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::super::rows::keyless_number;
 use super::super::state::{State, Table};
 use super::super::xa::{Prepared, Xid};
-use super::{MAGIC, ROWS_BLOCK, file_name, kind, list};
+use super::{MAGIC, ROWS_BLOCK, file_name, kind, list, read, remove_older};
 use crate::binlog::ChecksumAlgorithm;
 use crate::gtid::Encoding;
 use crate::journal::disk::{Disk, io_error};
 use crate::journal::index::Index;
+use crate::target::CloneFailure;
 use crate::{Error, ErrorKind, Result};
 
 /// Checkpoints that are kept.
@@ -29,7 +30,49 @@ pub(super) fn write(
     state: &State,
     stop: &dyn Fn() -> bool,
 ) -> Result<()> {
-    let path = directory.join(file_name(state.commit_number));
+    let temporary = write_file(disk, directory, state, stop)?;
+    sync_log(disk, directory, log_name, state)?;
+    publish(disk, directory, &temporary, state)?;
+    for (_, old) in list(directory)?.into_iter().skip(KEPT) {
+        disk.remove(&old)
+            .map_err(|error| io_error("remove an old checkpoint", &old, error))?;
+    }
+    Ok(())
+}
+
+/// Writes `state`, which is no continuation of what is there, reads it back, and makes it the only
+/// checkpoint. It is the store's data from the moment at which it has its name.
+///
+/// # Errors
+/// As [`write`]. [`ErrorKind::TargetCorrupt`] where what was read back is not what was written. The
+/// data from before counts as dropped where nobody can say which of the two a restart will find.
+pub(super) fn replace(
+    disk: &Disk,
+    directory: &Path,
+    state: &State,
+    stop: &dyn Fn() -> bool,
+) -> Result<(), CloneFailure> {
+    let temporary = write_file(disk, directory, state, stop)?;
+    let rows: u64 = state.tables().map(|table| table.rows.len()).sum();
+    read::check(&temporary, rows)?;
+    publish(disk, directory, &temporary, state).map_err(|error| CloneFailure {
+        error: error.remedy("check the disk, then start again: the old data or the clone is there"),
+        data_dropped: true,
+    })?;
+    if let Err(error) = remove_older(disk, directory, state.commit_number) {
+        // They are passed over from now on, and removed when the store is opened next.
+        log::warn!("{error}");
+    }
+    Ok(())
+}
+
+/// Writes `state` to a file that has not its name yet.
+fn write_file(
+    disk: &Disk,
+    directory: &Path,
+    state: &State,
+    stop: &dyn Fn() -> bool,
+) -> Result<PathBuf> {
     let temporary = directory.join("checkpoint.tmp");
     let failed = |error| io_error("write a checkpoint", &temporary, error);
     let mut writer = Writer {
@@ -53,14 +96,15 @@ pub(super) fn write(
     writer.u64(rows);
     writer.end()?;
     disk.sync(&writer.file).map_err(failed)?;
-    sync_log(disk, directory, log_name, state)?;
-    disk.rename(&temporary, &path).map_err(failed)?;
-    disk.sync_directory(directory).map_err(failed)?;
-    for (_, old) in list(directory)?.into_iter().skip(KEPT) {
-        disk.remove(&old)
-            .map_err(|error| io_error("remove an old checkpoint", &old, error))?;
-    }
-    Ok(())
+    Ok(temporary)
+}
+
+/// Gives the file its name.
+fn publish(disk: &Disk, directory: &Path, temporary: &Path, state: &State) -> Result<()> {
+    let path = directory.join(file_name(state.commit_number));
+    disk.rename(temporary, &path)
+        .and_then(|()| disk.sync_directory(directory))
+        .map_err(|error| io_error("write a checkpoint", temporary, error))
 }
 
 /// Makes sure that the log reaches as far as the checkpoint says: after a crash it must not be behind
