@@ -93,6 +93,16 @@ impl FormatDescription {
             .split_at_checked(body_length)
             .ok_or_else(|| checksum::no_room(event))?;
         let format = Self::decode_without_checksum(body)?;
+        // Servers look for the version where headers of the length that it names would end.
+        if event.len() < format.header_length() + 2 + SERVER_VERSION_LENGTH {
+            return Err(Error::new(
+                ErrorKind::Malformed,
+                format!(
+                    "headers of {} bytes in the format description",
+                    format.header_length
+                ),
+            ));
+        }
         if let (ChecksumAlgorithm::Crc32, Some(sent)) = (format.checksum, sent.first_chunk::<4>()) {
             let computed = crc_with_in_use_cleared(body);
             let sent = u32::from_le_bytes(*sent);
@@ -126,8 +136,7 @@ impl FormatDescription {
         let server_version: [u8; SERVER_VERSION_LENGTH] = reader.bytes("server version")?;
         let created = reader.u32("time of creation")?;
         let header_length = reader.u8("header length")?;
-        let least = usize::from(header_length) + 2 + SERVER_VERSION_LENGTH;
-        if usize::from(header_length) < EventHeader::SIZE || header.length < least as u32 {
+        if usize::from(header_length) < EventHeader::SIZE {
             return Err(reader.malformed(format_args!(
                 "headers of {header_length} bytes in the format description"
             )));

@@ -261,6 +261,20 @@ mod tests {
         seeds
     }
 
+    /// Its headers would be longer than itself: read all the same, and so must be what is written.
+    #[test]
+    fn a_short_format_description_round_trips() {
+        let mut bytes = vec![0; 82];
+        bytes[EventHeader::TYPE_OFFSET] = 15;
+        bytes[EventHeader::LENGTH_OFFSET] = 123;
+        bytes[EventHeader::SIZE] = 4;
+        bytes[EventHeader::SIZE + 2..][..3].copy_from_slice(b"9.7");
+        bytes[EventHeader::SIZE + 56] = 52;
+        bytes[81] = 1;
+        assert!(Event::decode(&format().unwrap(), &bytes).is_ok());
+        event(&bytes);
+    }
+
     #[test]
     fn events_with_damage() {
         run(1, &seeds(|_, body, _| vec![body.to_vec()]), event);
