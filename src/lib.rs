@@ -22,8 +22,8 @@
 //! | 7 | `cli` | the command line |
 //!
 //! ```text
-//! donor socket -> net -> wire (packets) -> binlog (events) -> transaction (Assembler) =batches=> engine's applier -> target
-//! group feed   -> queue -> engine's cache (held until phase 1 is over)                        =batches=> engine's applier
+//! donor socket -> net -> wire (packets) -> binlog (events) -> transaction (Assembler) =batches=> engine's cache
+//! group feed   -> queue -> engine's cache (held until phase 1 is over; memory, then relay logs) =batches=> engine's applier -> target
 //! recovery::Machine: facts from all of them in -> actions out (ask this donor, sleep, start phase 2, declare ONLINE, give up)
 //! ```
 

@@ -183,3 +183,112 @@ impl Backlog {
         self.head_bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+    use crate::Limits;
+    use crate::journal::SyncRelayLog;
+    use crate::journal::relay_log::{APPLIER_CHANNEL, RelayLogDirectory, RelayLogOptions};
+    use crate::sample::{Change, Item, Source};
+
+    fn directory(place: &std::path::Path) -> RelayLogDirectory {
+        RelayLogDirectory::open(RelayLogOptions {
+            directory: place.to_owned(),
+            segment_bytes: 5000,
+            server_id: 1,
+            limits: Limits::default(),
+        })
+        .unwrap()
+    }
+
+    /// The numbers of the transactions in a batch.
+    fn numbers(batch: &Batch) -> Vec<u64> {
+        batch
+            .iter()
+            .map(|transaction| transaction.gtid().gno)
+            .collect()
+    }
+
+    /// Whatever is pushed, taken and written in whatever turn: the order is kept, and memory bounded.
+    /// At the end the process dies, and the next one finds what it may apply.
+    #[test]
+    fn everything_comes_out_in_order_and_memory_is_bounded() {
+        let (mut found, mut spilled) = (0, 0);
+        for seed in 0..100 {
+            let mut random = StdRng::seed_from_u64(seed);
+            let place =
+                tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap());
+            let sync = [SyncRelayLog::Never, SyncRelayLog::Each][random.random_range(0..2)];
+            let log = directory(place.path())
+                .empty_log(APPLIER_CHANNEL, sync)
+                .unwrap();
+            let budget = random.random_range(500..5000);
+            let mut backlog = Backlog::new(budget, Some(log));
+            let mut source = Source::new();
+            let (mut pushed, mut taken) = (0, 0);
+            let mut executed = GtidSet::new();
+            let mut largest = 0;
+            let begins_at = random.random_range(0..20);
+            for step in 0..150 {
+                if step == begins_at {
+                    backlog.begin(GtidSet::new(), Duration::ZERO).unwrap();
+                }
+                if random.random_range(0..2) == 0 {
+                    for _ in 0..random.random_range(1..4) {
+                        pushed += 1;
+                        let length = random.random_range(0..250);
+                        source.rows(&[Change::Insert(Item::new(1, vec![b'x'; length]))]);
+                    }
+                    let batch = source.take();
+                    largest = largest.max(batch.byte_size());
+                    backlog.push(batch, Duration::ZERO).unwrap();
+                } else if step >= begins_at
+                    && let Some(batch) = backlog.next().unwrap()
+                {
+                    for number in numbers(&batch) {
+                        taken += 1;
+                        assert_eq!(number, taken, "seed {seed}");
+                    }
+                    executed.extend(&batch.gtids());
+                }
+                if random.random_range(0..4) == 0 {
+                    backlog.write(Duration::ZERO).unwrap();
+                    backlog.purge(&executed).unwrap();
+                }
+                if step >= begins_at {
+                    assert!(backlog.head_bytes() < budget + largest);
+                }
+            }
+            spilled += backlog.spilled_bytes();
+            backlog.write(Duration::ZERO).unwrap();
+            let rest: u64 = pushed - taken;
+            drop(backlog);
+            let (log, unapplied) = directory(place.path())
+                .reopen_log(APPLIER_CHANNEL, sync, &executed)
+                .unwrap();
+            // A log that takes everything has it; another one has it only if nothing before it was
+            // in memory.
+            let all = unapplied.count() == rest;
+            assert!(all || sync == SyncRelayLog::Never, "seed {seed}");
+            assert!(all || unapplied.is_empty(), "seed {seed}");
+            let mut backlog = Backlog::new(budget, Some(log));
+            let mut next = Vec::new();
+            while let Some(batch) = backlog.next().unwrap() {
+                next.extend(numbers(&batch));
+            }
+            next.retain(|number| *number > taken);
+            assert_eq!(next.len() as u64, unapplied.count());
+            assert!(
+                next.iter()
+                    .copied()
+                    .eq(taken + 1..=taken + unapplied.count())
+            );
+            found += unapplied.count();
+        }
+        assert!(found > 100 && spilled > 100_000, "{found} {spilled}");
+    }
+}
