@@ -41,23 +41,23 @@ fn wait_for_store(judge: &Server, store: &Path, gtids: &str) {
     });
 }
 
-/// The group is written to all the while; the first member follows it. A donor of that member's log
-/// is killed while it sends to the second member, which goes on with another donor of the same log;
-/// one is killed while it sends to the server, and started again.
+/// The group is written to all the while; two members follow it. The donor of one is killed while it
+/// sends to a third member, which goes on with the donor of the other; started again, it is killed
+/// while it sends to a server, and started once more.
 fn a_member_is_a_donor_for_a_member_and_a_server() {
     let group = group::shared();
     let directory = reaper::directory();
-    let (first, second) = (
-        directory.path().join("first"),
-        directory.path().join("second"),
-    );
+    let stores = ["first", "second", "third"].map(|name| directory.path().join(name));
+    let [first, second, third] = &stores;
     let writer = workload::Writer::start(&group);
-    let mut member = follow(&group.url(), &first);
-    online(&mut member);
+    let mut members = [first, second].map(|store| follow(&group.url(), store));
+    for member in &mut members {
+        online(member);
+    }
 
-    let dying = Donating::start("--store", &first, 0, &[SLOW]);
-    let lasting = Donating::start("--store", &first, 0, &[]);
-    let mut joiner = follow(&server::url(&[dying.port, lasting.port]), &second);
+    let dying = Donating::start("--store", first, 0, &[SLOW]);
+    let lasting = Donating::start("--store", second, 0, &[]);
+    let mut joiner = follow(&server::url(&[dying.port, lasting.port]), third);
     let transactions = joiner.wait_for(|event| {
         let transactions = event["transactions"].as_u64().filter(|count| *count > 5000);
         transactions.filter(|_| event["event"] == "progress")
@@ -71,7 +71,7 @@ fn a_member_is_a_donor_for_a_member_and_a_server() {
         .filter(|event| event["event"] == "failover");
     assert!(failovers.count() > 0, "killed at {transactions}");
 
-    let donor = Donating::start("--store", &first, 0, &[SLOW]);
+    let donor = Donating::start("--store", first, 0, &[SLOW]);
     let port = donor.port;
     let replica = quick_replica();
     replicate(&replica, port);
@@ -80,20 +80,20 @@ fn a_member_is_a_donor_for_a_member_and_a_server() {
         executed.count() > 1000
     });
     donor.kill();
-    let donor = Donating::start("--store", &first, port, &[]);
+    let donor = Donating::start("--store", first, port, &[]);
 
     assert!(writer.stop() > 0);
     let executed = group.settle();
     let judge = group.online().expect("it is ONLINE");
-    for store in [&first, &second] {
+    for store in &stores {
         wait_for_store(judge, store, &executed);
     }
     wait_for_gtids(&replica, &executed, Duration::from_secs(300));
-    for member in [member, joiner] {
+    for member in members.into_iter().chain([joiner]) {
         member.interrupt();
         member.wait().expect_online();
     }
-    for store in [&first, &second] {
+    for store in &stores {
         compare::assert_same_gtids(judge, &tool::executed(store), &executed);
         compare::assert_same_rows(store, judge);
     }
