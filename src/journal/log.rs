@@ -160,7 +160,7 @@ impl Journal {
         let mut pending = Composer::default();
         pending.restart(end.offset);
         Self {
-            tail: LogTail::new(&index, end),
+            tail: LogTail::new(&index, end, options.sync),
             options,
             disk,
             index,

@@ -46,8 +46,8 @@ pub struct SegmentHold {
 }
 
 impl LogTail {
-    pub(super) fn new(index: &Index, end: Position) -> Self {
-        let mut mark = SyncedMark::open(&index.path());
+    pub(super) fn new(index: &Index, end: Position, is_synced: bool) -> Self {
+        let mut mark = SyncedMark::open(&index.path(), is_synced);
         mark.set(end);
         Self(Arc::new(Shared {
             directory: index.directory().to_owned(),

@@ -16,7 +16,6 @@
 mod support;
 
 mod bed;
-mod chain;
 mod channel;
 mod connection;
 mod demo;
@@ -42,7 +41,6 @@ fn main() {
         speed::SCENARIOS,
         failures::SCENARIOS,
         bed::SCENARIOS,
-        chain::SCENARIOS,
         channel::SCENARIOS,
         donor::SCENARIOS,
         member::SCENARIOS,
