@@ -165,7 +165,7 @@ impl Journal {
         let mut pending = Composer::default();
         pending.restart(end.offset);
         Self {
-            tail: LogTail::new(&index, end, options.tell_synced),
+            tail: LogTail::new(&index, end, options.sync),
             options,
             disk,
             index,

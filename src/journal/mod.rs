@@ -90,9 +90,6 @@ pub struct JournalOptions {
     /// Whether the space of a group commit is taken before it is written, so that a full disk is
     /// noticed before it has part of a transaction (Linux only). Default false.
     pub reserve: bool,
-    /// Whether readers in other processes are told how far the log is on the disk, in a small file
-    /// beside the index. Default true.
-    pub tell_synced: bool,
 }
 
 impl Default for JournalOptions {
@@ -105,7 +102,6 @@ impl Default for JournalOptions {
             keep_bytes: None,
             sync: true,
             reserve: false,
-            tell_synced: true,
         }
     }
 }

@@ -170,7 +170,6 @@ impl RelayLogDirectory {
                 // Purging asks for what is executed, and nothing else.
                 expire_after: None,
                 keep_bytes: Some(0),
-                tell_synced: false,
             },
             limits: self.options.limits.clone(),
             sync,

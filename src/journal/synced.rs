@@ -28,13 +28,19 @@ pub(crate) fn path_beside(index: &Path) -> PathBuf {
 #[derive(Debug)]
 pub(super) struct SyncedMark {
     path: PathBuf,
-    /// None after a failure, and then the mark is gone: it must not stay behind.
+    /// None after a failure, and where commits do not wait for the disk; then there is no mark.
     file: Option<File>,
 }
 
 impl SyncedMark {
-    pub(super) fn open(index: &Path) -> Self {
+    /// The mark of a log whose commits wait for the disk, or not.
+    pub(super) fn open(index: &Path, is_synced: bool) -> Self {
         let path = path_beside(index);
+        if !is_synced {
+            // Of an earlier opening; usually there is none.
+            let _ = std::fs::remove_file(&path);
+            return Self { path, file: None };
+        }
         let file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -109,12 +115,12 @@ mod tests {
             offset,
             sequence_number: 5,
         };
-        let mut mark = SyncedMark::open(&index);
+        let mut mark = SyncedMark::open(&index, true);
         mark.set(end(7, u64::MAX));
         mark.set(end(8, 123));
         assert_eq!(read(&path), Some((8, 123)));
         // Another process goes on with the same log.
-        SyncedMark::open(&index).set(end(9, 4));
+        SyncedMark::open(&index, true).set(end(9, 4));
         assert_eq!(read(&path), Some((9, 4)));
         let mut bytes = std::fs::read(&path).unwrap();
         for index in 0..SIZE {
@@ -125,5 +131,7 @@ mod tests {
         }
         std::fs::write(&path, &bytes[..SIZE - 1]).unwrap();
         assert_eq!(read(&path), None);
+        SyncedMark::open(&index, false).set(end(9, 5));
+        assert!(!path.exists());
     }
 }

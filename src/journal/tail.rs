@@ -33,7 +33,7 @@ struct Shared {
 struct State {
     end: Position,
     /// The same for readers in other processes.
-    mark: Option<SyncedMark>,
+    mark: SyncedMark,
     /// How many readers need each segment.
     holds: BTreeMap<u64, usize>,
 }
@@ -46,11 +46,9 @@ pub struct SegmentHold {
 }
 
 impl LogTail {
-    pub(super) fn new(index: &Index, end: Position, tell_synced: bool) -> Self {
-        let mut mark = tell_synced.then(|| SyncedMark::open(&index.path()));
-        if let Some(mark) = &mut mark {
-            mark.set(end);
-        }
+    pub(super) fn new(index: &Index, end: Position, is_synced: bool) -> Self {
+        let mut mark = SyncedMark::open(&index.path(), is_synced);
+        mark.set(end);
         Self(Arc::new(Shared {
             directory: index.directory().to_owned(),
             base_name: index.base_name().to_owned(),
@@ -119,9 +117,7 @@ impl LogTail {
         {
             let mut state = self.0.state.lock();
             state.end = end;
-            if let Some(mark) = &mut state.mark {
-                mark.set(end);
-            }
+            state.mark.set(end);
         }
         self.0.moved.notify_all();
     }

@@ -16,7 +16,6 @@
 mod support;
 
 mod bed;
-mod chain;
 mod channel;
 mod clone;
 mod connection;
@@ -44,7 +43,6 @@ fn main() {
         speed::SCENARIOS,
         failures::SCENARIOS,
         bed::SCENARIOS,
-        chain::SCENARIOS,
         channel::SCENARIOS,
         clone::SCENARIOS,
         donor::SCENARIOS,
