@@ -20,6 +20,7 @@ mod channel;
 mod connection;
 mod demo;
 mod donor;
+mod donors;
 mod failures;
 mod hold;
 mod member;
@@ -39,6 +40,7 @@ fn main() {
         connection::SCENARIOS,
         speed::SCENARIOS,
         failures::SCENARIOS,
+        donors::SCENARIOS,
         bed::SCENARIOS,
         channel::SCENARIOS,
         donor::SCENARIOS,
@@ -49,6 +51,7 @@ fn main() {
     .concat();
     support::run(&scenarios, || {
         failures::stop_bed();
+        donors::stop_bed();
         support::group::stop_shared();
     });
 }
