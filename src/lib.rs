@@ -17,6 +17,7 @@
 //! | 4 | [`target`] | where transactions are applied; `target::store` is the embedded default |
 //! | 5 | [`recovery`] | the heart: a pure state machine from facts and the time to actions |
 //! | 6 | [`engine`] | the threads that do what the machine says, and the handle of a member |
+//! | 6 | [`verify`] | a store against a member, row by row |
 //! | 6 | [`donor`] | the serving side: binary logs for other joiners |
 //! | 7 | `cli` | the command line |
 //!
@@ -45,6 +46,7 @@ pub mod recovery;
 
 pub mod donor;
 pub mod engine;
+pub mod verify;
 
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -247,6 +247,24 @@ impl Column {
         .ok_or_else(|| self.cut(value.len()))
     }
 
+    /// The content of the value at the front of `bytes`, and what is behind the value.
+    #[inline]
+    pub(super) fn split<'a>(&self, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8])> {
+        let split = match self.storage {
+            Storage::Fixed(length) => bytes.split_at_checked(usize::from(length)),
+            Storage::Prefixed(width) => {
+                read_length(width, bytes).and_then(|length| match bytes.get(usize::from(width)..) {
+                    Some(behind_prefix) => behind_prefix.split_at_checked(length),
+                    None => None,
+                })
+            }
+        };
+        match split {
+            Some(split) => Ok(split),
+            None => Err(self.cut(bytes.len())),
+        }
+    }
+
     #[cold]
     fn cut(&self, left: usize) -> Error {
         Error::new(

@@ -44,10 +44,12 @@ impl<'a> LogEvent<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::Checksum`], with the offset.
+    #[inline]
     pub fn verify(&self) -> Result<&'a [u8]> {
-        self.format
-            .verify(self.bytes)
-            .map_err(|error| error.at_offset(self.offset))
+        match self.format.verify(self.bytes) {
+            Ok(body) => Ok(body),
+            Err(error) => Err(error.at_offset(self.offset)),
+        }
     }
 }
 
@@ -266,6 +268,25 @@ impl<'a> LogBytes<'a> {
     /// As [`LogReader::next_event`].
     #[inline]
     pub fn next_event(&mut self) -> Result<Option<LogEvent<'_>>> {
+        // Nearly all events pass here; whatever is the matter with the others is found out below.
+        if let Some(head) = self.rest.first_chunk() {
+            let header = EventHeader::unchecked(head);
+            let length = header.length as usize;
+            if header.event_type != EventType::FORMAT_DESCRIPTION
+                && length >= EventHeader::SIZE
+                && length <= self.event_bytes
+                && let Some((bytes, rest)) = self.rest.split_at_checked(length)
+                && self.format.is_some()
+            {
+                return Ok(self.pass(header, bytes, rest));
+            }
+        }
+        self.next_checked()
+    }
+
+    /// [`next_event`](Self::next_event) step by step, for every event.
+    #[cold]
+    fn next_checked(&mut self) -> Result<Option<LogEvent<'_>>> {
         let offset = self.offset;
         let header = match whole_header(self.rest, self.event_bytes) {
             Ok(Whole::Yes(header)) => header,
@@ -276,16 +297,27 @@ impl<'a> LogBytes<'a> {
             .rest
             .split_at_checked(header.length as usize)
             .unwrap_or((self.rest, &[]));
-        let format =
-            format_of(&mut self.format, &header, bytes).map_err(|error| error.at_offset(offset))?;
+        format_of(&mut self.format, &header, bytes).map_err(|error| error.at_offset(offset))?;
+        Ok(self.pass(header, bytes, rest))
+    }
+
+    /// Gives out `bytes`; what follows is in `rest`.
+    #[inline]
+    fn pass(
+        &mut self,
+        header: EventHeader,
+        bytes: &'a [u8],
+        rest: &'a [u8],
+    ) -> Option<LogEvent<'_>> {
+        let offset = self.offset;
         self.rest = rest;
         self.offset += bytes.len() as u64;
-        Ok(Some(LogEvent {
+        self.format.as_ref().map(|format| LogEvent {
             offset,
             header,
             bytes,
             format,
-        }))
+        })
     }
 
     /// What is left behind the last whole event.

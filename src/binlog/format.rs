@@ -184,7 +184,10 @@ impl FormatDescription {
     /// [`ErrorKind::Checksum`] where the checksum differs.
     #[inline]
     pub fn verify<'a>(&self, event: &'a [u8]) -> Result<&'a [u8]> {
-        verify(self.checksum, event)
+        match open(self.checksum, event) {
+            Ok((_, body)) => Ok(body),
+            Err(error) => Err(error),
+        }
     }
 
     /// The text before the NUL padding of the server version's field.
@@ -319,17 +322,33 @@ fn put_header(header: &EventHeader, start: usize, out: &mut [u8]) {
     }
 }
 
-/// Checks length and checksum of an event of a stream whose checksum algorithm is `checksum`.
+/// Checks length and checksum of an event of a stream whose checksum algorithm is `checksum`, and
+/// takes header and checksum off it. (The body begins with the header all the same.)
 #[inline]
-pub(crate) fn verify(checksum: ChecksumAlgorithm, event: &[u8]) -> Result<&[u8]> {
+pub(crate) fn open(checksum: ChecksumAlgorithm, event: &[u8]) -> Result<(EventHeader, &[u8])> {
+    if let Some(head) = event.first_chunk() {
+        let header = EventHeader::unchecked(head);
+        if header.length as usize == event.len()
+            && header.event_type != EventType::FORMAT_DESCRIPTION
+        {
+            return match checksum.verify(event) {
+                Ok(body) => Ok((header, body)),
+                Err(error) => Err(error),
+            };
+        }
+    }
+    open_odd(event)
+}
+
+/// A format description, or an event whose length is wrong.
+#[cold]
+fn open_odd(event: &[u8]) -> Result<(EventHeader, &[u8])> {
     let header = EventHeader::decode(event)?;
     if header.length as usize != event.len() {
         return Err(other_length(&header, event.len()));
     }
-    if header.event_type == EventType::FORMAT_DESCRIPTION {
-        return FormatDescription::open(event).map(|(body, _)| body);
-    }
-    checksum.verify(event)
+    let (body, _) = FormatDescription::open(event)?;
+    Ok((header, body))
 }
 
 #[cold]
@@ -386,7 +405,7 @@ pub(super) fn append_checksum(start: usize, out: &mut Vec<u8>) {
 
 /// CRC-32 of a format description, with the mark of an open file taken out.
 fn crc_with_in_use_cleared(event: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
+    let mut hasher = libdeflater::Crc::new();
     match event.split_at_checked(EventHeader::FLAGS_OFFSET) {
         Some((before, [flags, after @ ..])) => {
             hasher.update(before);
@@ -395,7 +414,7 @@ fn crc_with_in_use_cleared(event: &[u8]) -> u32 {
         }
         _ => hasher.update(event),
     }
-    hasher.finalize()
+    hasher.sum()
 }
 
 #[cfg(test)]

@@ -84,9 +84,19 @@ impl EventHeader {
     /// [`ErrorKind::Malformed`] where fewer than 19 bytes are left or the length is below 19.
     #[inline]
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let Some(head) = bytes.first_chunk::<{ Self::SIZE }>() else {
+        let Some(head) = bytes.first_chunk() else {
             return Err(too_short(bytes.len()));
         };
+        let header = Self::unchecked(head);
+        if (header.length as usize) < Self::SIZE {
+            return Err(too_small(&header));
+        }
+        Ok(header)
+    }
+
+    /// What the bytes say, be the length too small or not.
+    #[inline]
+    pub(super) fn unchecked(head: &[u8; Self::SIZE]) -> Self {
         let [
             t0,
             t1,
@@ -108,18 +118,14 @@ impl EventHeader {
             f0,
             f1,
         ] = *head;
-        let header = Self {
+        Self {
             timestamp: u32::from_le_bytes([t0, t1, t2, t3]),
             event_type: EventType(event_type),
             server_id: u32::from_le_bytes([s0, s1, s2, s3]),
             length: u32::from_le_bytes([l0, l1, l2, l3]),
             end_log_pos: u32::from_le_bytes([e0, e1, e2, e3]),
             flags: u16::from_le_bytes([f0, f1]),
-        };
-        if (header.length as usize) < Self::SIZE {
-            return Err(too_small(&header));
         }
-        Ok(header)
     }
 
     /// The 19 bytes.

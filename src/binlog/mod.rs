@@ -27,6 +27,7 @@ mod json;
 mod payload;
 mod query;
 mod reader;
+mod row_values;
 mod rows;
 mod statement;
 mod table_map;
@@ -43,7 +44,7 @@ pub(crate) use event::not_understood;
 pub use event_type::EventType;
 pub use file::{LogBytes, LogEvent, LogReader, MAGIC, Tail};
 pub use format::FormatDescription;
-pub(crate) use format::verify;
+pub(crate) use format::open;
 pub use group::{TransactionContextEvent, ViewChangeEvent};
 pub use gtid_event::{GtidEvent, UNDEFINED_SERVER_VERSION};
 pub use header::EventHeader;
@@ -51,6 +52,7 @@ pub use json::{JsonContainer, JsonDiff, JsonDocument, JsonOperation, JsonValue, 
 pub use payload::{PayloadCompression, PayloadDecoder, TransactionPayload};
 pub use query::{QueryEvent, StatusVariable};
 pub(crate) use reader::put_packed;
+pub use row_values::CellValue;
 pub use rows::{Cell, ExtraRowInfo, ImageKind, RowImage, Rows, RowsEvent, RowsKind};
 pub use statement::{
     DeleteFileEvent, ExecuteLoadQueryEvent, FileBlockEvent, IntvarEvent, RandEvent, RowsQueryEvent,

@@ -15,6 +15,7 @@
 //! [`Cell`] for each column of the table; nothing is copied, nothing allocated.
 
 use super::column::Column;
+
 use super::reader::{Reader, bit, put_packed};
 use super::table_map::MAX_COLUMNS;
 use super::{ColumnKind, EventHeader, EventType, FormatDescription};
@@ -314,7 +315,7 @@ pub struct Rows<'a, 'c> {
     next: ImageKind,
 }
 
-impl<'a> Rows<'a, '_> {
+impl<'a, 'c> Rows<'a, 'c> {
     /// The next image, and in `cells` one entry for each column of the table; `None` behind the
     /// last one.
     ///
@@ -323,32 +324,86 @@ impl<'a> Rows<'a, '_> {
     /// its after image.
     #[inline]
     pub fn next_image(&mut self, cells: &mut Vec<Cell>) -> Result<Option<RowImage<'a>>> {
-        let kind = self.next;
-        let is_update = matches!(self.kind, RowsKind::Update | RowsKind::PartialUpdate);
-        if self.reader.is_empty() && !(is_update && kind == ImageKind::After) {
+        let Some(front) = self.front()? else {
+            return Ok(None);
+        };
+        let width = self.columns.len();
+        if cells.len() != width {
+            cells.clear();
+            cells.resize(width, Cell::Absent);
+        }
+        let Front {
+            present,
+            partial,
+            nulls,
+            bytes,
+            ..
+        } = front;
+        let end = if front.is_full {
+            full_image(self.columns, nulls, bytes, cells)?
+        } else {
+            some_columns(self.columns, nulls, present, partial, bytes, cells)?
+        };
+        self.pass(&front, end).map(Some)
+    }
+
+    /// What the next image begins with, and all bytes that are left; `None` behind the last image.
+    #[inline]
+    pub(super) fn front(&mut self) -> Result<Option<Front<'a>>> {
+        if self.reader.is_empty() && !(self.is_update() && self.next == ImageKind::After) {
             return Ok(None);
         }
-        let columns = match kind {
+        let present = match self.next {
             ImageKind::Before => self.columns_before,
             ImageKind::After => self.columns_after,
         };
-        let partial = if self.kind == RowsKind::PartialUpdate && kind == ImageKind::After {
+        let partial = if self.kind == RowsKind::PartialUpdate && self.next == ImageKind::After {
             self.partial_bits()?
         } else {
             &[]
         };
-        let bytes = self.image(columns, partial, cells)?;
-        if is_update {
+        let bytes = self.reader.rest();
+        let count = present_count(present, self.columns.len());
+        Ok(Some(Front {
+            present,
+            partial,
+            is_full: count == self.columns.len() && partial.is_empty(),
+            nulls: self
+                .reader
+                .take(count.div_ceil(8), "NULL bitmap of a row")?,
+            bytes,
+        }))
+    }
+
+    /// Goes on behind an image that ends at `end`.
+    #[inline]
+    pub(super) fn pass(&mut self, front: &Front<'a>, end: usize) -> Result<RowImage<'a>> {
+        let kind = self.next;
+        if end == 0 && (self.kind == RowsKind::Insert || kind == ImageKind::Before) {
+            // It would repeat for ever. (An update may well set no column.)
+            return Err(self.reader.malformed("row image without columns"));
+        }
+        self.reader.take(end - front.nulls.len(), "row image")?;
+        if self.is_update() {
             self.next = match kind {
                 ImageKind::Before => ImageKind::After,
                 ImageKind::After => ImageKind::Before,
             };
         }
-        Ok(Some(RowImage {
+        Ok(RowImage {
             kind,
-            bytes,
-            columns,
-        }))
+            bytes: front.bytes.get(..end).unwrap_or_default(),
+            columns: front.present,
+        })
+    }
+
+    fn is_update(&self) -> bool {
+        matches!(self.kind, RowsKind::Update | RowsKind::PartialUpdate)
+    }
+
+    /// The columns of the table.
+    pub(super) fn columns(&self) -> &'c [Column] {
+        self.columns
     }
 
     /// Which JSON columns of the after image that follows are given as differences.
@@ -368,30 +423,21 @@ impl<'a> Rows<'a, '_> {
                 .malformed(format_args!("row value options {options:#x}"))),
         }
     }
+}
 
-    fn image(&mut self, present: &[u8], partial: &[u8], cells: &mut Vec<Cell>) -> Result<&'a [u8]> {
-        let bytes = self.reader.rest();
-        let width = self.columns.len();
-        let count = present_count(present, width);
-        let nulls = self
-            .reader
-            .take(count.div_ceil(8), "NULL bitmap of a row")?;
-        if cells.len() != width {
-            cells.clear();
-            cells.resize(width, Cell::Absent);
-        }
-        let end = if count == width && partial.is_empty() {
-            full_image(self.columns, nulls, bytes, cells)?
-        } else {
-            some_columns(self.columns, nulls, present, partial, bytes, cells)?
-        };
-        if end == 0 && (self.kind == RowsKind::Insert || self.next == ImageKind::Before) {
-            // It would repeat for ever. (An update may well set no column.)
-            return Err(self.reader.malformed("row image without columns"));
-        }
-        self.reader.take(end - nulls.len(), "row image")?;
-        Ok(bytes.get(..end).unwrap_or_default())
-    }
+/// The front of an image.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Front<'a> {
+    /// Columns that are present, lowest bit first.
+    pub(super) present: &'a [u8],
+    /// JSON columns that are given as differences.
+    pub(super) partial: &'a [u8],
+    /// Every column is present, none as differences.
+    pub(super) is_full: bool,
+    /// The NULL bitmap.
+    pub(super) nulls: &'a [u8],
+    /// The image from its NULL bitmap on, and what follows it.
+    pub(super) bytes: &'a [u8],
 }
 
 /// Finds the values of an image that has every column, behind its NULL bitmap, and returns where the

@@ -15,7 +15,7 @@ use super::settings::{CloneOptions, DonorOptions, SettingsOptions};
         rejoin recover --group mysql://recovery:secret@db1:3306,db2:3306 --store replica\n  \
         rejoin dump --store replica --table shop.orders\n\n\
         Exit codes: 0 done, 2 usage, 3 configuration or login, 4 no donor left, \
-        5 target or applier,\n  6 clone needed or errant transactions, 130 interrupted, \
+        5 target or applier, or a difference,\n  6 clone needed or errant transactions, 130 interrupted, \
         1 anything else"
 )]
 pub(super) struct Arguments {
@@ -29,6 +29,8 @@ pub(super) enum Command {
     Recover(Recover),
     /// Show what recover would do and why, member by member; changes nothing
     Plan(Plan),
+    /// Compare a store with a member of the group at one GTID set, row by row; changes nothing
+    Verify(Verify),
     /// Print a store's rows in primary key order, as `mysql -BN` prints them
     Dump(Dump),
     /// Show what a store holds
@@ -37,6 +39,16 @@ pub(super) enum Command {
     Donate(Donate),
     /// Show the events of binary logs and relay logs
     Inspect(Inspect),
+    /// Run a whole group on loopback in this process: a load, a join, a donor killed in mid-transfer,
+    /// ONLINE, every row compared; takes less than a minute and leaves nothing behind
+    Demo(Demo),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Print one JSON object a line on stdout
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -54,6 +66,32 @@ pub(super) struct Recover {
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) settings: SettingsOptions,
+    /// Compare every row with a member before the store is called ONLINE; exit code 5 where one differs
+    #[arg(long)]
+    pub(super) verify: bool,
+    #[command(flatten)]
+    pub(super) verbosity: Verbosity,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    #[command(flatten)]
+    pub(super) group: Group,
+    /// The directory of the store
+    #[arg(long, value_name = "DIR")]
+    pub(super) store: PathBuf,
+    /// Print one JSON object for each difference and each table, and one summary
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Rows that are compared at a time
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    pub(super) chunk_rows: usize,
+    /// Bytes of rows to read from the member each second at most
+    #[arg(long, value_name = "BYTES")]
+    pub(super) max_rate: Option<u64>,
+    /// Keep the position in this file; where it exists already, go on from there
+    #[arg(long, value_name = "FILE")]
+    pub(super) resume: Option<PathBuf>,
     #[command(flatten)]
     pub(super) verbosity: Verbosity,
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::arguments::Donate;
 use super::process;
 use crate::donor::{Account, BinlogDirectory, Donor, DonorOptions};
+use crate::journal::JournalOptions;
 use crate::net::ServerTls;
 use crate::{Error, ErrorKind, Result};
 
@@ -17,14 +18,7 @@ const WAIT: Duration = Duration::from_millis(50);
 pub(super) fn run(options: &Donate) -> Result<()> {
     process::start_log(&options.verbosity, false);
     let stop = process::watch_signals()?;
-    let directory = options.store.as_ref().or(options.binlog_dir.as_ref());
-    let directory = directory.ok_or_else(|| {
-        Error::new(
-            ErrorKind::Configuration,
-            "neither --store nor --binlog-dir is given",
-        )
-    })?;
-    let source = Arc::new(BinlogDirectory::open(directory)?);
+    let source = Arc::new(source(options)?);
     let donor = Donor::start(&*options.listen, source, donor_options(options)?)?;
     // For scripts, which may have left the port to the system.
     let mut stdout = std::io::stdout().lock();
@@ -42,6 +36,20 @@ pub(super) fn run(options: &Donate) -> Result<()> {
     }
     donor.stop();
     Ok(())
+}
+
+fn source(options: &Donate) -> Result<BinlogDirectory> {
+    if let Some(store) = &options.store {
+        let name = JournalOptions::default().base_name;
+        return BinlogDirectory::open_index(store.join(format!("{name}.index")));
+    }
+    let directory = options.binlog_dir.as_ref().ok_or_else(|| {
+        Error::new(
+            ErrorKind::Configuration,
+            "neither --store nor --binlog-dir is given",
+        )
+    })?;
+    BinlogDirectory::open(directory)
 }
 
 fn donor_options(options: &Donate) -> Result<DonorOptions> {

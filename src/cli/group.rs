@@ -5,7 +5,8 @@ use crate::Result;
 use crate::group::MySqlGroup;
 use crate::net::Url;
 
-pub(super) fn connect(options: &Group) -> Result<MySqlGroup> {
+/// The members that are named, and the login.
+pub(super) fn url(options: &Group) -> Result<Url> {
     let mut url: Url = options.url.parse()?;
     if let (true, Ok(password)) = (
         url.options.password.is_empty(),
@@ -13,6 +14,11 @@ pub(super) fn connect(options: &Group) -> Result<MySqlGroup> {
     ) {
         url.options.password = password.into();
     }
+    Ok(url)
+}
+
+pub(super) fn connect(options: &Group) -> Result<MySqlGroup> {
+    let url = url(options)?;
     let group = MySqlGroup::with_options(url.endpoints, url.options)?;
     let Some(user) = &options.donor_user else {
         return Ok(group);

@@ -38,8 +38,15 @@ fn member(donor: &GroupMember) -> Value {
 
 /// A step of recovery; `records` are the attempts so far, which the last line tells.
 pub(super) fn event(event: &Event, records: &[AttemptRecord]) {
-    match event {
-        Event::Planned(plan) => print(
+    if let Some((name, body)) = describe(event, records) {
+        print(name, body);
+    }
+}
+
+/// The name and the keys of an event; none where others tell what it does.
+pub(super) fn describe(event: &Event, records: &[AttemptRecord]) -> Option<(&'static str, Value)> {
+    Some(match event {
+        Event::Planned(plan) => (
             "plan",
             json!({
                 "method": plan.method.name(),
@@ -54,16 +61,16 @@ pub(super) fn event(event: &Event, records: &[AttemptRecord]) {
             let mut body = member(donor);
             body["attempt"] = json!(attempt);
             body["of"] = json!(of);
-            print("donor", body);
+            ("donor", body)
         }
-        Event::Failover(record) => print("failover", attempts::record_as_json(record)),
-        Event::Sleep(time) => print("sleep", json!({ "seconds": time.as_secs_f64() })),
+        Event::Failover(record) => ("failover", attempts::record_as_json(record)),
+        Event::Sleep(time) => ("sleep", json!({ "seconds": time.as_secs_f64() })),
         Event::Online {
             gtid_executed,
             transactions,
             elapsed,
             attempts: made,
-        } => print(
+        } => (
             "online",
             json!({
                 "gtid_executed": gtid_executed.to_string(),
@@ -74,23 +81,25 @@ pub(super) fn event(event: &Event, records: &[AttemptRecord]) {
             }),
         ),
         // Progress tells the phase.
-        Event::CatchUp => {}
-    }
+        Event::CatchUp => return None,
+    })
 }
 
 pub(super) fn progress(status: &Status) {
-    print(
-        "progress",
-        json!({
-            "phase": phase(status.phase),
-            "transactions": status.transactions,
-            "bytes": status.received_bytes,
-            "missing": status.missing,
-            "queued": status.queued,
-            "rate": status.rate,
-            "eta_s": status.eta.map(|eta| eta.as_secs()),
-        }),
-    );
+    print("progress", measures(status));
+}
+
+/// The keys of `progress`.
+pub(super) fn measures(status: &Status) -> Value {
+    json!({
+        "phase": phase(status.phase),
+        "transactions": status.transactions,
+        "bytes": status.received_bytes,
+        "missing": status.missing,
+        "queued": status.queued,
+        "rate": status.rate,
+        "eta_s": status.eta.map(|eta| eta.as_secs()),
+    })
 }
 
 fn phase(phase: Phase) -> u8 {

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod attempts;
+mod demo;
 mod donate;
 mod dump;
 mod exit;
@@ -18,6 +19,7 @@ mod progress;
 mod recover;
 mod settings;
 mod status;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -39,10 +41,12 @@ pub fn run() -> ExitCode {
     let result = match arguments.command {
         Command::Recover(options) => recover::run(&options),
         Command::Plan(options) => plan::run(&options),
+        Command::Verify(options) => verify::run(&options),
         Command::Dump(options) => dump::run(&options),
         Command::Status(options) => status::run(&options),
         Command::Donate(options) => donate::run(&options),
         Command::Inspect(options) => inspect::run(&options),
+        Command::Demo(options) => demo::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::arguments::Recover;
 use super::process;
 use super::progress::Progress;
-use super::{attempts, group, json};
+use super::{attempts, group, json, verify};
 use crate::engine::{Event, Events, Member, Status};
 use crate::recovery::Phase;
 use crate::target::store::Store;
@@ -46,13 +46,19 @@ fn recover(options: &Recover, progress: &Progress, last: &mut Option<Status>) ->
     let stop = process::watch_signals()?;
     let group = group::connect(&options.group)?;
     let store = Store::open(&options.store)?;
+    let reader = store.reader();
     let builder = Member::builder(group, store).settings(options.settings.settings());
     let events = builder.events();
     let member = builder.start()?;
-    let online = watch(options, progress, &member, &events, &stop);
+    let check = || match options.verify {
+        true => verify::before_online(&options.group, &reader, options.json, &stop),
+        false => Ok(()),
+    };
+    let watched = watch(options, progress, &member, &events, &stop, check);
     let status = last.insert(member.status());
     member.stop();
     member.join()?;
+    let online = watched?;
     if online {
         if options.json && options.follow {
             // The last line says where the member stood when it was stopped.
@@ -74,14 +80,15 @@ fn recover(options: &Recover, progress: &Progress, last: &mut Option<Status>) ->
 }
 
 /// Shows what happens until the member is ONLINE (and beyond, with `--follow`), has ended, or a
-/// signal came. Whether it was ONLINE.
+/// signal came. Whether it was ONLINE, which `check` may refuse to call it.
 fn watch(
     options: &Recover,
     progress: &Progress,
     member: &Member,
     events: &Events,
     stop: &AtomicBool,
-) -> bool {
+    check: impl Fn() -> Result<()>,
+) -> Result<bool> {
     let mut online = false;
     let mut shown: Option<Instant> = None;
     loop {
@@ -94,19 +101,22 @@ fn watch(
             }
         }
         if let Some(event) = events.next_timeout(WAIT) {
+            if matches!(event, Event::Online { .. }) && !online {
+                check()?;
+            }
             if options.json {
                 json::event(&event, &member.status().attempt_records);
             }
             progress.tell(&event);
             online |= matches!(event, Event::Online { .. });
             if online && !options.follow {
-                return true;
+                return Ok(true);
             }
         } else if member.is_ended() {
-            return online;
+            return Ok(online);
         }
         if stop.load(Ordering::Relaxed) {
-            return online;
+            return Ok(online);
         }
     }
 }

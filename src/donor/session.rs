@@ -15,6 +15,9 @@ use crate::wire::server::login::{Account, Login, Step, access_denied};
 use crate::wire::server::statement::{self, Statement};
 use crate::{Error, ErrorKind, Result};
 
+/// Whose protocol we speak.
+const MEMBER_VERSION: &str = "9.7.4";
+
 /// Serves a client to its end.
 pub(super) fn run(socket: TcpStream, id: u32, shared: &Shared) {
     let timeout = shared.options.connect_timeout;
@@ -199,6 +202,19 @@ impl<'a> Session<'a> {
                     matching.into_iter().map(|(name, value)| vec![name, value]),
                 ))
             }
+            Statement::SelectMembers { columns, condition } => {
+                Some(self.member(columns, condition.as_ref())?)
+            }
+            Statement::ShowGrants => {
+                let privilege = if self.account.can_replicate() {
+                    "REPLICATION SLAVE"
+                } else {
+                    "USAGE"
+                };
+                let grant = format!("GRANT {privilege} ON *.* TO `{}`@`%`", self.account.name());
+                let column = format!("Grants for {}@%", self.account.name());
+                Some(table(&[&column], [vec![grant]]))
+            }
             Statement::ShowWarnings => Some(table(&["Level", "Code", "Message"], [])),
             Statement::ShowBinaryLogs => {
                 let files = self.shared.source.files().map_err(internal)?;
@@ -228,6 +244,44 @@ impl<'a> Session<'a> {
                 Some(table(&columns, [row]))
             }
         })
+    }
+
+    /// A donor looks like the only member of a group, so that a joiner can begin with it: where it
+    /// was reached is where it can be reached.
+    fn member(
+        &self,
+        columns: &[(String, String)],
+        condition: Option<&(String, String)>,
+    ) -> Result<Table, Refusal> {
+        let (identity, local) = (self.shared.source.identity(), self.accepted.local());
+        let value = |column: &str| {
+            Ok(match column {
+                "channel_name" => "group_replication_applier".to_owned(),
+                "member_id" => identity.server_uuid.to_string(),
+                "member_host" => local.ip().to_string(),
+                "member_port" => local.port().to_string(),
+                "member_state" => "ONLINE".to_owned(),
+                "member_role" => "PRIMARY".to_owned(),
+                "member_version" => MEMBER_VERSION.to_owned(),
+                other => {
+                    return Err(Refusal::with_state(
+                        1054,
+                        "42S22",
+                        format!("Unknown column '{other}' in 'field list'"),
+                    ));
+                }
+            })
+        };
+        let names: Vec<&str> = columns.iter().map(|(_, name)| name.as_str()).collect();
+        let row: Vec<String> = columns
+            .iter()
+            .map(|(column, _)| value(column))
+            .collect::<Result<_, _>>()?;
+        let holds = match condition {
+            Some((column, wanted)) => value(column)? == *wanted,
+            None => true,
+        };
+        Ok(table(&names, holds.then_some(row)))
     }
 
     fn dump(&mut self, command: DumpCommand) -> Result<Then> {

@@ -60,7 +60,11 @@ impl Variables {
         value: &Expression,
         asker: Asker<'_>,
     ) -> Answer<()> {
-        let value = self.value(value, asker)?;
+        let value = match value {
+            // SET autocommit = ON
+            Expression::Name(word) => Some(word.clone()),
+            other => self.value(other, asker)?,
+        };
         match target {
             Target::Names => {}
             Target::User(name) => {
@@ -104,6 +108,13 @@ impl Variables {
     ) -> Answer<Option<String>> {
         Ok(match expression {
             Expression::Literal(text) => Some(text.clone()),
+            Expression::Name(name) => {
+                return Err(Refusal::with_state(
+                    1054,
+                    "42S22",
+                    format!("Unknown column '{name}' in 'field list'"),
+                ));
+            }
             Expression::Null => None,
             Expression::User(name) => self.user.get(name).cloned().flatten(),
             Expression::System(name) => Some(self.system(name, asker)?),

@@ -168,9 +168,11 @@ impl Controller {
     fn take(&mut self, fact: Fact) {
         let input = match fact {
             Fact::Joined(joined) => {
-                if let Cut::Gtids(set) = &joined.cut {
-                    self.cut = set.clone();
-                }
+                self.cut = match &joined.cut {
+                    Cut::Gtids(set) => set.clone(),
+                    // Nearly: the view change itself may be behind it.
+                    Cut::ViewId(_) => joined.view.executed(),
+                };
                 Input::Joined {
                     view: joined.view,
                     cut: joined.cut,

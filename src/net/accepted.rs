@@ -26,6 +26,7 @@ pub struct Accepted {
     socket: TcpStream,
     tls: Option<Box<TlsSession>>,
     peer: SocketAddr,
+    local: SocketAddr,
     reader: PacketReader,
     closer: Closer,
     attachment: Attachment,
@@ -55,6 +56,7 @@ impl Accepted {
         let failed =
             |error: io::Error| Error::new(ErrorKind::Network, format!("accepted socket: {error}"));
         let peer = socket.peer_addr().map_err(failed)?;
+        let local = socket.local_addr().map_err(failed)?;
         socket.set_nodelay(true).map_err(failed)?;
         socket
             .set_write_timeout(Some(login_timeout))
@@ -64,6 +66,7 @@ impl Accepted {
             socket,
             tls: None,
             peer,
+            local,
             reader: PacketReader::new(RECEIVE_BUFFER_BYTES, LOGIN_PACKET_BYTES),
             closer: closer.clone(),
             attachment,
@@ -75,6 +78,11 @@ impl Accepted {
     /// Where the client is.
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Where the client has reached us.
+    pub fn local(&self) -> SocketAddr {
+        self.local
     }
 
     /// Whether the connection is under TLS.

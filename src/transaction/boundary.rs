@@ -68,6 +68,7 @@ pub(super) enum Step {
 
 impl State {
     /// Takes the next part; `None` where it may not stand here.
+    #[inline]
     pub(super) fn step(&mut self, part: Part) -> Option<Step> {
         use State::{AfterGtid, AfterVariables, Open, Outside};
         let (next, step) = match (*self, part) {
@@ -101,6 +102,7 @@ impl State {
 }
 
 /// What a statement means for the boundaries, by the same comparisons as the server's.
+#[inline]
 pub(super) fn statement_part(statement: &[u8]) -> Part {
     match statement {
         b"BEGIN" => Part::Begin,
@@ -115,6 +117,7 @@ pub(super) fn statement_part(statement: &[u8]) -> Part {
 
 /// What an event of `event_type` means; `None` for statements, and for all that belongs to no
 /// transaction.
+#[inline]
 pub(super) fn event_part(event_type: EventType) -> Option<Part> {
     Some(match event_type {
         EventType::XID => Part::End,
@@ -195,6 +198,14 @@ mod tests {
         ] {
             assert_eq!(run(shape), None, "{shape:?}");
         }
+    }
+
+    #[test]
+    fn a_change_leaves_a_transaction_open() {
+        // The grouping passes over `step` where it is so.
+        let mut state = State::Open;
+        assert_eq!(state.step(Part::Change), Some(Step::Inside));
+        assert_eq!(state, State::Open);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 mod assembler;
 mod batch;
 mod boundary;
+mod grouping;
 
 pub use assembler::{Assembler, Progress};
 pub use batch::{Batch, Events, Transaction, TransactionKind};

@@ -1,6 +1,7 @@
 //! Groups within this process: members with stores and donors on loopback, one total order.
 #![allow(clippy::print_stdout, missing_docs, unreachable_pub)]
 
+mod demo;
 mod member;
 mod shop;
 

@@ -229,11 +229,50 @@ fn strings_of_unicode() {
                 "utf8mb3_unicode_520_ci",
             ],
         ),
+        (
+            "utf16",
+            4,
+            &[
+                "utf16_bin",
+                "utf16_general_ci",
+                "utf16_unicode_ci",
+                "utf16_unicode_520_ci",
+            ],
+        ),
+        ("utf16le", 4, &["utf16le_bin", "utf16le_general_ci"]),
+        (
+            "utf32",
+            4,
+            &["utf32_bin", "utf32_general_ci", "utf32_unicode_520_ci"],
+        ),
+        (
+            "ucs2",
+            3,
+            &["ucs2_bin", "ucs2_general_ci", "ucs2_unicode_ci"],
+        ),
     ] {
-        let strings = strings(&mut Numbers::new(charset.len() as u64), widest);
+        let mut strings = strings(&mut Numbers::new(charset.len() as u64), widest);
+        strings
+            .iter_mut()
+            .for_each(|string| *string = encoded(charset, string));
         for collation in collations {
             compare(&server, collation, charset, &strings);
         }
+    }
+}
+
+/// UTF-8 in another character set of Unicode.
+fn encoded(charset: &str, string: &[u8]) -> Vec<u8> {
+    let text = std::str::from_utf8(string).unwrap();
+    let units = || text.encode_utf16();
+    match charset {
+        "utf16" | "ucs2" => units().flat_map(u16::to_be_bytes).collect(),
+        "utf16le" => units().flat_map(u16::to_le_bytes).collect(),
+        "utf32" => text
+            .chars()
+            .flat_map(|character| u32::from(character).to_be_bytes())
+            .collect(),
+        _ => string.to_vec(),
     }
 }
 

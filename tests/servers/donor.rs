@@ -12,6 +12,7 @@ use rejoin::transaction::{Assembler, Batch};
 use rejoin::{ErrorKind, Limits};
 
 use crate::support::donating::{Donating, replicate, wait_for_gtids};
+use crate::support::rejoin as tool;
 use crate::support::server::{self, RECOVERY_PASSWORD, RECOVERY_USER, Server};
 use crate::support::{Scenario, compare, group, prefix, reaper, workload};
 
@@ -31,6 +32,10 @@ pub const SCENARIOS: &[Scenario] = &[
     (
         "donor::a_real_replica_follows_over_rotations_and_restarts",
         a_real_replica_follows_over_rotations_and_restarts,
+    ),
+    (
+        "donor::a_store_is_a_donor_for_stores_and_servers",
+        a_store_is_a_donor_for_stores_and_servers,
     ),
     (
         "donor::fifty_joiners_of_which_half_do_not_read",
@@ -226,6 +231,14 @@ fn refuses_as_a_real_source_refuses() {
     donor.stop();
 }
 
+/// On a busy machine one worker is faster than several that wait for each other.
+fn quick_replica() -> Server {
+    Server::standalone(&[
+        "--innodb-flush-log-at-trx-commit=0",
+        "--replica-parallel-workers=1",
+    ])
+}
+
 /// How many transactions a replica has received, applied or not.
 fn received(replica: &Server) -> u64 {
     let set = replica.sql(
@@ -241,10 +254,7 @@ fn a_real_replica_follows_over_rotations_and_restarts() {
     let slow = ["--max-rate=10000000"];
     let donor = Donating::start("--binlog-dir", source.data(), 0, &slow);
     let port = donor.port;
-    let replica = Server::standalone(&[
-        "--innodb-flush-log-at-trx-commit=0",
-        "--replica-parallel-workers=4",
-    ]);
+    let replica = quick_replica();
     let count = || {
         let executed: GtidSet = replica.executed().parse().expect("a GTID set");
         executed.count()
@@ -381,4 +391,30 @@ fn fifty_joiners_of_which_half_do_not_read() {
     let stopping = Instant::now();
     donor.stop();
     assert!(stopping.elapsed() < Duration::from_secs(3));
+}
+
+/// A real group, a store that has joined it, and behind the store another store and a real server.
+fn a_store_is_a_donor_for_stores_and_servers() {
+    let group = group::shared();
+    let executed = group.settle();
+    let member = group.online().expect("it is ONLINE");
+    let directory = reaper::directory();
+    let (first, second) = (
+        directory.path().join("first"),
+        directory.path().join("second"),
+    );
+    tool::run(&mut tool::recover(&group.url(), &first)).expect_online();
+    let donor = Donating::start("--store", &first, 0, &[]);
+    let replica = quick_replica();
+    replicate(&replica, donor.port);
+    tool::run(&mut tool::recover(&server::url(&[donor.port]), &second)).expect_online();
+    compare::assert_same_gtids(member, &tool::executed(&second), &executed);
+    compare::assert_same_rows(&second, member);
+    wait_for_gtids(&replica, &executed, Duration::from_secs(900));
+    for (table, _) in compare::tables(member) {
+        let sum = format!("CHECKSUM TABLE {table}");
+        assert_eq!(member.sql(&sum), replica.sql(&sum));
+    }
+    let log = donor.stop();
+    assert!(!log.contains("WARN"), "{log}");
 }

@@ -27,6 +27,7 @@ mod member;
 mod plan;
 mod recover;
 mod speed;
+mod verify;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -47,6 +48,7 @@ fn main() {
         member::SCENARIOS,
         plan::SCENARIOS,
         recover::SCENARIOS,
+        verify::SCENARIOS,
     ]
     .concat();
     support::run(&scenarios, || {

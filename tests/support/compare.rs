@@ -28,6 +28,31 @@ pub fn tables(server: &Server) -> Vec<(String, String)> {
         .collect()
 }
 
+/// The tables of one database, each with its primary key as `ORDER BY` takes it; none where the table
+/// has none.
+pub fn tables_in(server: &Server, database: &str) -> Vec<(String, Option<String>)> {
+    let list = server.sql(&format!(
+        "SELECT t.table_name, GROUP_CONCAT(
+                CONCAT(IF(s.sub_part IS NULL, sys.quote_identifier(s.column_name),
+                    CONCAT('LEFT(', sys.quote_identifier(s.column_name), ', ', s.sub_part, ')')),
+                    IF(s.collation = 'D', ' DESC', ''))
+                ORDER BY s.seq_in_index)
+         FROM information_schema.tables t LEFT JOIN information_schema.statistics s
+           ON s.table_schema = t.table_schema AND s.table_name = t.table_name AND s.index_name = 'PRIMARY'
+         WHERE t.table_type = 'BASE TABLE' AND t.table_schema = '{database}'
+         GROUP BY t.table_name"
+    ));
+    list.lines()
+        .map(|line| {
+            let (table, key) = line.split_once('\t').expect("two columns");
+            (
+                table.to_owned(),
+                Some(key.to_owned()).filter(|key| key != "NULL"),
+            )
+        })
+        .collect()
+}
+
 /// Checks that the store holds exactly the server's rows in every table, and gives how many rows.
 ///
 /// # Panics

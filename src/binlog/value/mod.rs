@@ -74,14 +74,36 @@ impl Column {
     /// [`ErrorKind::Malformed`] where `bytes` are too few.
     #[inline]
     pub fn decode<'a>(&self, bytes: &'a [u8]) -> Result<Value<'a>> {
-        let content = self.content(bytes)?;
+        self.decode_content(self.content(bytes)?)
+    }
+
+    /// The value at the front of `bytes`, and what is behind it.
+    #[inline]
+    pub(super) fn split_value<'a>(&self, bytes: &'a [u8]) -> Result<(Value<'a>, &'a [u8])> {
+        let (content, behind) = self.split(bytes)?;
+        Ok((self.decode_content(content)?, behind))
+    }
+
+    /// The value without its length prefix.
+    #[inline]
+    fn decode_content<'a>(&self, content: &'a [u8]) -> Result<Value<'a>> {
         let value = match self.kind {
             ColumnKind::Null => Some(Value::Null),
-            ColumnKind::TinyInt
-            | ColumnKind::SmallInt
-            | ColumnKind::MediumInt
-            | ColumnKind::Int
-            | ColumnKind::BigInt => Some(self.integer(content)),
+            ColumnKind::TinyInt => content
+                .first_chunk()
+                .map(|bytes| self.integer(u64::from(u8::from_le_bytes(*bytes)), 1)),
+            ColumnKind::SmallInt => content
+                .first_chunk()
+                .map(|bytes| self.integer(u64::from(u16::from_le_bytes(*bytes)), 2)),
+            ColumnKind::MediumInt => content
+                .first_chunk()
+                .map(|&[a, b, c]| self.integer(u64::from(u32::from_le_bytes([a, b, c, 0])), 3)),
+            ColumnKind::Int => content
+                .first_chunk()
+                .map(|bytes| self.integer(u64::from(u32::from_le_bytes(*bytes)), 4)),
+            ColumnKind::BigInt => content
+                .first_chunk()
+                .map(|bytes| self.integer(u64::from_le_bytes(*bytes), 8)),
             ColumnKind::Float => content
                 .first_chunk()
                 .map(|bytes| Value::Float(f32::from_le_bytes(*bytes))),
@@ -137,13 +159,13 @@ impl Column {
         value.ok_or_else(|| self.short(content.len()))
     }
 
+    /// An integer of `length` bytes.
     #[inline]
-    fn integer<'a>(&self, content: &[u8]) -> Value<'a> {
-        let number = unsigned(content);
+    fn integer(&self, number: u64, length: u32) -> Value<'static> {
         if self.unsigned == Some(true) {
             Value::UnsignedInt(number)
         } else {
-            let unused = 64 - 8 * content.len().min(8) as u32;
+            let unused = 64 - 8 * length;
             Value::Int((number << unused) as i64 >> unused)
         }
     }

@@ -59,11 +59,18 @@ impl BinlogDirectory {
     /// [`ErrorKind::TargetIo`] where something cannot be read, and what
     /// [`LogReader`] says about a file that is no binary log.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
-        let directory = directory.as_ref();
-        let index = find_index(directory)?;
+        Self::open_index(find_index(directory.as_ref())?)
+    }
+
+    /// Opens the log of which `index` is the index file, whatever else lies beside it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_index(index: impl AsRef<Path>) -> Result<Self> {
+        let index = index.as_ref();
         let mut source = Self {
-            directory: directory.to_owned(),
-            index,
+            directory: index.parent().unwrap_or(Path::new("")).to_owned(),
+            index: index.to_owned(),
             identity: SourceIdentity {
                 server_id: 0,
                 server_uuid: Uuid::default(),
@@ -106,8 +113,8 @@ impl BinlogDirectory {
     }
 
     fn made_up_uuid(&self) -> Result<Uuid> {
-        let path = fs::canonicalize(&self.directory)
-            .map_err(|error| io_error("find the directory", &self.directory, error))?;
+        let path = fs::canonicalize(&self.index)
+            .map_err(|error| io_error("find the index of the log", &self.index, error))?;
         let hash: [u8; 32] = Sha256::digest(path.as_os_str().as_encoded_bytes()).into();
         Ok(Uuid::from_random(
             hash.first_chunk().copied().unwrap_or_default(),

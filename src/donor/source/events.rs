@@ -237,7 +237,7 @@ impl EventFile {
     fn verify_pieces(&mut self) -> Result<()> {
         let length = self.length;
         let mut left = length - ChecksumAlgorithm::Crc32.size();
-        let mut hasher = crc32fast::Hasher::new();
+        let mut hasher = libdeflater::Crc::new();
         let mut sent = Vec::with_capacity(ChecksumAlgorithm::Crc32.size());
         self.pieces_again(|piece| {
             let (body, tail) = piece.split_at(left.min(piece.len()));
@@ -246,7 +246,7 @@ impl EventFile {
             sent.extend_from_slice(tail);
             Ok(())
         })?;
-        if sent == hasher.finalize().to_le_bytes() {
+        if sent == hasher.sum().to_le_bytes() {
             return Ok(());
         }
         Err(Error::new(

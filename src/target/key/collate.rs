@@ -45,22 +45,26 @@ const SPACE_520: u16 = 0x020a;
 
 /// The way to sort by the collation called `name`.
 pub(super) fn find(id: u16, name: &str, charset: &str) -> Result<Found> {
-    let utf8 = matches!(charset, "utf8mb3" | "utf8mb4");
+    // The wide ones come as UTF-8.
+    let unicode = matches!(
+        charset,
+        "utf8mb3" | "utf8mb4" | "ucs2" | "utf16" | "utf16le" | "utf32"
+    );
     let single = weights::single_byte(id)?;
     let suffix = name.strip_prefix(charset).unwrap_or_default();
     let collator = match suffix {
         _ if name == "binary" => Collator::Bytes,
         "_0900_bin" => Collator::Bytes,
         // In GB 18030 and the two-byte sets the order of characters is the order of bytes as well.
-        "_bin" if !matches!(charset, "ucs2" | "utf16" | "utf16le" | "utf32") => {
-            Collator::PaddedBytes
-        }
+        "_bin" => Collator::PaddedBytes,
         "_0900_ai_ci" => Collator::NoPad(UnicodeTable::Unicode900.weights()?, 1),
         "_0900_as_ci" => Collator::NoPad(UnicodeTable::Unicode900.weights()?, 2),
         "_0900_as_cs" => Collator::NoPad(UnicodeTable::Unicode900.weights()?, 3),
-        "_general_ci" if utf8 => Collator::Padded(UnicodeTable::General.weights()?, 0x20),
-        "_unicode_ci" if utf8 => Collator::Padded(UnicodeTable::Unicode400.weights()?, SPACE_400),
-        "_unicode_520_ci" if utf8 => {
+        "_general_ci" if unicode => Collator::Padded(UnicodeTable::General.weights()?, 0x20),
+        "_unicode_ci" if unicode => {
+            Collator::Padded(UnicodeTable::Unicode400.weights()?, SPACE_400)
+        }
+        "_unicode_520_ci" if unicode => {
             Collator::Padded(UnicodeTable::Unicode520.weights()?, SPACE_520)
         }
         _ => match single {

@@ -17,7 +17,7 @@ mod collate;
 mod weights;
 
 use crate::binlog::{Cell, Column, ColumnKind};
-use crate::target::schema::{KeyPart, TableDefinition, collation_facts};
+use crate::target::schema::{KeyPart, TableDefinition, collation_facts, decode_text};
 use crate::{Error, ErrorKind, Result};
 
 use collate::Collator;
@@ -51,6 +51,8 @@ struct Part {
     name: String,
     physical: Column,
     form: Form,
+    /// False: bytes stand in for a collation whose order is not known.
+    exact: bool,
     descending: bool,
 }
 
@@ -71,9 +73,18 @@ enum Form {
         collator: Collator,
         /// Characters that count.
         prefix: usize,
-        /// Characters are not bytes.
-        utf8: bool,
+        encoding: Encoding,
     },
+}
+
+/// How the characters of a text are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Bytes,
+    Utf8,
+    /// A character set of two or four bytes a character: read as UTF-8, whose bytes are in the order of the
+    /// code points as well.
+    Wide(&'static str),
 }
 
 impl KeyEncoder {
@@ -92,6 +103,11 @@ impl KeyEncoder {
                 .map(|part| Part::new(table, part))
                 .collect::<Result<_>>()?,
         })
+    }
+
+    /// Whether the order of the keys is the server's: the weights of all collations are known.
+    pub fn is_exact(&self) -> bool {
+        self.parts.iter().all(|part| part.exact)
     }
 
     /// Appends the key of the row `image`, whose columns are at `cells`, to `out`.
@@ -145,6 +161,7 @@ impl Part {
         let prefix = part
             .prefix_length
             .map_or(usize::MAX, |length| length as usize);
+        let mut exact = true;
         let form = match physical.kind {
             ColumnKind::TinyInt
             | ColumnKind::SmallInt
@@ -165,7 +182,9 @@ impl Part {
             | ColumnKind::DateTime
             | ColumnKind::Timestamp => Form::Ordered,
             ColumnKind::Char | ColumnKind::VarChar | ColumnKind::Blob => {
-                text_form(column.collation, &column.name, prefix)?
+                let (form, known) = text_form(column.collation, &column.name, prefix)?;
+                exact = known;
+                form
             }
             kind => {
                 return Err(Error::new(
@@ -179,6 +198,7 @@ impl Part {
             name: column.name.clone(),
             physical,
             form,
+            exact,
             descending: part.descending,
         })
     }
@@ -205,13 +225,19 @@ impl Part {
             Form::Text {
                 collator,
                 prefix,
-                utf8,
+                encoding,
             } => {
                 let content = self.physical.content(value)?;
+                // What is no text of the set stays as it is: no server stores it.
+                let text = match encoding {
+                    Encoding::Wide(charset) => decode_text(charset, content),
+                    Encoding::Bytes | Encoding::Utf8 => None,
+                };
+                let content = text.as_deref().map_or(content, str::as_bytes);
                 let length = match *prefix {
                     usize::MAX => content.len(),
-                    prefix if *utf8 => collate::utf8_prefix(content, prefix),
-                    prefix => content.len().min(prefix),
+                    prefix if *encoding == Encoding::Bytes => content.len().min(prefix),
+                    prefix => collate::utf8_prefix(content, prefix),
                 };
                 collator.encode(&content[..length], out);
             }
@@ -231,29 +257,35 @@ impl Part {
     }
 }
 
-fn text_form(collation: u16, column: &str, prefix: usize) -> Result<Form> {
+/// The form of a text, and whether the order of its collation is known.
+fn text_form(collation: u16, column: &str, prefix: usize) -> Result<(Form, bool)> {
     let Some((name, charset, max_bytes)) = collation_facts(collation) else {
         log::warn!("column {column}: collation {collation} is not known, keys sort by bytes");
-        return Ok(Form::Bytes { prefix });
+        return Ok((Form::Bytes { prefix }, false));
     };
     if charset == "binary" {
-        return Ok(Form::Bytes { prefix });
+        return Ok((Form::Bytes { prefix }, true));
     }
     let found = collate::find(collation, name, charset)?;
     if !found.exact {
         log::warn!("column {column}: the order of {name} is not known, keys sort by bytes");
     }
-    let utf8 = matches!(charset, "utf8mb3" | "utf8mb4");
-    Ok(Form::Text {
+    let encoding = match charset {
+        "utf8mb3" | "utf8mb4" => Encoding::Utf8,
+        "ucs2" | "utf16" | "utf16le" | "utf32" => Encoding::Wide(charset),
+        _ => Encoding::Bytes,
+    };
+    let form = Form::Text {
         collator: found.collator,
         // Where characters cannot be counted, no two keys may become equal that are not.
-        prefix: if utf8 {
-            prefix
-        } else {
+        prefix: if encoding == Encoding::Bytes {
             prefix.saturating_mul(usize::from(max_bytes))
+        } else {
+            prefix
         },
-        utf8,
-    })
+        encoding,
+    };
+    Ok((form, found.exact))
 }
 
 #[inline]

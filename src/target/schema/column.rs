@@ -424,6 +424,7 @@ impl ColumnSpec {
             physical: None,
         };
         definition.physical = Some(definition.declared_physical()?);
+        definition.settle_default(context);
         Ok(definition)
     }
 

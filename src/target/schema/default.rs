@@ -32,7 +32,6 @@ impl ColumnDefinition {
         &self,
         context: &StatementContext<'_>,
     ) -> Result<Option<Vec<u8>>, String> {
-        let session = Session::of(context);
         if self.generated.is_some() {
             return Err("the value of a generated column is computed".to_owned());
         }
@@ -42,21 +41,43 @@ impl ColumnDefinition {
         match &self.default {
             ColumnDefault::Null => Ok(None),
             ColumnDefault::None if self.nullable => Ok(None),
-            ColumnDefault::None => self.implicit_default(session).map(Some),
+            ColumnDefault::None => self.implicit_default(Session::of(context)).map(Some),
             ColumnDefault::Expression(text) => Err(format!("the default is the expression {text}")),
             ColumnDefault::CurrentTimestamp => self.current_timestamp(context).map(Some),
             ColumnDefault::Constant(literal) => {
-                let value = match literal {
-                    Literal::Text(text) => Plain::Text(text.clone()),
-                    Literal::Bytes(bytes) | Literal::Bits(bytes) => Plain::Bytes(bytes.clone()),
-                    Literal::Number(text) => match Decimal::parse(text) {
-                        Some(number) => Plain::Exact(number),
-                        None => return Err(format!("the default is {text}")),
-                    },
+                let session = match self.data_type {
+                    // See `settle_default`.
+                    DataType::Timestamp(_) => Session::in_utc(context),
+                    _ => Session::of(context),
                 };
-                self.write_constant(&value, session).map(Some)
+                self.write_constant(&plain(literal)?, session).map(Some)
             }
         }
+    }
+
+    /// A constant that stands for a TIMESTAMP is one in the time zone of the statement that declares it,
+    /// whatever that of a later INSERT is: from here on it is one in UTC.
+    pub(crate) fn settle_default(&mut self, context: &StatementContext<'_>) {
+        let DataType::Timestamp(fraction) = self.data_type else {
+            return;
+        };
+        let ColumnDefault::Constant(literal) = &self.default else {
+            return;
+        };
+        let settled = plain(literal)
+            .and_then(|value| self.write_constant(&value, Session::of(context)))
+            .map(|packed| self.read_plain(&packed));
+        self.default = match settled {
+            Ok(Some(Plain::Timestamp(value, _))) => {
+                let text = value.to_datetime(0).to_text(fraction.into());
+                ColumnDefault::Constant(Literal::Text(text))
+            }
+            Ok(Some(_)) => return,
+            Ok(None) | Err(_) => ColumnDefault::Expression(format!(
+                "{literal:?} in time zone {}",
+                String::from_utf8_lossy(context.time_zone)
+            )),
+        };
     }
 
     /// A constant may say less than a value of a row: numbers for members and dates.
@@ -122,6 +143,17 @@ impl ColumnDefinition {
             }
         }
     }
+}
+
+fn plain(literal: &Literal) -> Result<Plain, String> {
+    Ok(match literal {
+        Literal::Text(text) => Plain::Text(text.clone()),
+        Literal::Bytes(bytes) | Literal::Bits(bytes) => Plain::Bytes(bytes.clone()),
+        Literal::Number(text) => match Decimal::parse(text) {
+            Some(number) => Plain::Exact(number),
+            None => return Err(format!("the default is {text}")),
+        },
+    })
 }
 
 /// `YYYYMMDD` or `YYYYMMDDhhmmss`.

@@ -243,6 +243,17 @@ impl TableDefinition {
             .collect()
     }
 
+    /// Whether the server made the primary key up (`sql_generate_invisible_primary_key`).
+    pub(crate) fn has_generated_invisible_primary_key(&self) -> bool {
+        let made_up = self.columns.first().is_some_and(|column| {
+            same_name(&column.name, "my_row_id")
+                && column.data_type == DataType::BigInt
+                && column.auto_increment
+                && !column.visible
+        });
+        made_up && matches!(&self.primary_key[..], [part] if part.column == 0)
+    }
+
     /// Sets [`primary_key`](Self::primary_key) from the indexes.
     pub(crate) fn choose_key(&mut self) {
         let usable = |index: &&Index| {

@@ -197,7 +197,7 @@ fn place_columns(
             }),
             Some(_) => {}
             None => list.push(Successor {
-                column: inherit(column, sorted),
+                column: inherit(column, sorted, context),
                 from: Some(index),
                 declared: false,
             }),
@@ -226,6 +226,13 @@ fn place_columns(
         }
     }
     check_names(old, sorted)?;
+    // A generated invisible primary key stays the first column, whatever a statement puts FIRST.
+    if old.has_generated_invisible_primary_key() {
+        let place = list.iter().position(|column| column.from == Some(0));
+        if let Some(place) = place {
+            list[..=place].rotate_right(1);
+        }
+    }
     Ok(list)
 }
 
@@ -257,7 +264,11 @@ fn check_names(old: &TableDefinition, sorted: &Sorted) -> Parse<()> {
 }
 
 /// A column that is kept, with the small changes that need no definition.
-fn inherit(column: &ColumnDefinition, sorted: &Sorted) -> ColumnDefinition {
+fn inherit(
+    column: &ColumnDefinition,
+    sorted: &Sorted,
+    context: &StatementContext<'_>,
+) -> ColumnDefinition {
     let mut column = column.clone();
     let matches = |name: &String| same_name(name, &column.name);
     let renamed = sorted.renamed.iter().find(|(from, _)| matches(from));
@@ -271,6 +282,7 @@ fn inherit(column: &ColumnDefinition, sorted: &Sorted) -> ColumnDefinition {
             Some(default) => default.clone(),
             None => ColumnDefault::None,
         };
+        column.settle_default(context);
     }
     if let Some((_, visible)) = visible {
         column.visible = *visible;

@@ -41,5 +41,6 @@ pub use data_type::DataType;
 pub use definition::{
     ColumnDefault, ColumnDefinition, Generated, Index, KeyPart, Literal, TableDefinition, TableName,
 };
+pub(crate) use text::decode as decode_text;
 pub use text::to_utf8;
 pub use transform::RowTransform;

@@ -38,7 +38,7 @@ fn has_ascii(charset: &str) -> bool {
     is_utf8(charset)
         || matches!(
             charset,
-            "gbk" | "gb2312" | "gb18030" | "big5" | "euckr" | "eucjpms" | "ujis"
+            "gbk" | "gb2312" | "gb18030" | "big5" | "euckr" | "eucjpms" | "ujis" | "sjis" | "cp932"
         )
         || (charset != "swe7" && NAMES.contains(&charset))
 }

@@ -51,6 +51,14 @@ impl Session {
         }
     }
 
+    /// The same session, had it set `time_zone` to UTC.
+    pub(crate) fn in_utc(context: &StatementContext<'_>) -> Self {
+        Self {
+            zone: Some(0),
+            ..Self::of(context)
+        }
+    }
+
     pub(crate) fn zone(&self) -> Result<i64, String> {
         self.zone
             .ok_or_else(|| "the offset of the statement's time zone is not known".to_owned())

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::apply::Applier;
 use super::layout::Layout;
 use super::rows::keyless_number;
 use super::state::{Published, State, Table};
@@ -12,6 +13,7 @@ use super::tree::Cursor;
 use crate::binlog::{Cell, Column, TextStyle, Value, write_escaped};
 use crate::gtid::GtidSet;
 use crate::target::schema::{ColumnDefinition, DataType, TableDefinition, TableName, to_utf8};
+use crate::transaction::Batch;
 use crate::{Error, ErrorKind, Result};
 
 /// Gives [`Snapshot`]s of a store; cheap to clone, usable from any thread, never blocked by the applier.
@@ -47,6 +49,20 @@ pub struct Snapshot {
 impl Snapshot {
     pub(crate) fn new(state: Arc<State>) -> Self {
         Self { state }
+    }
+
+    /// The tables as further transactions leave them, in a copy that shares what they do not change:
+    /// neither this snapshot nor the store changes.
+    ///
+    /// # Errors
+    /// As [`Store`](super::Store)'s `apply`; GTIDs that are executed already are not skipped.
+    pub fn after(&self, batch: &Batch) -> Result<Self> {
+        let mut state = State::clone(&self.state);
+        let mut applier = Applier::default();
+        for transaction in batch.iter() {
+            applier.apply(&mut state, &transaction)?;
+        }
+        Ok(Self::new(Arc::new(state)))
     }
 
     /// What was executed to get there.

@@ -48,6 +48,11 @@ pub(crate) fn apply(
     };
     let mut rows = event.rows(layout.columns())?;
     match event.kind {
+        RowsKind::Insert if changer.inserts_nothing_but_defaults(event) => {
+            changer.scratch.cells.clear();
+            changer.scratch.cells.resize(event.width, Cell::Absent);
+            changer.insert_image(&[])?;
+        }
         RowsKind::Insert => while changer.insert(&mut rows)? {},
         RowsKind::Delete => while changer.delete(&mut rows)? {},
         RowsKind::Update | RowsKind::PartialUpdate => while changer.update(&mut rows)? {},
@@ -80,17 +85,34 @@ impl Changer<'_> {
         let Some(image) = rows.next_image(&mut self.scratch.cells)? else {
             return Ok(false);
         };
+        self.insert_image(image.bytes)?;
+        Ok(true)
+    }
+
+    /// Whether a minimal image has no column at all: `INSERT INTO t () VALUES ()`. The event's rows are
+    /// no bytes then, and it stands for one row, as it does to a replica of the server's.
+    fn inserts_nothing_but_defaults(&self, event: &RowsEvent<'_>) -> bool {
+        event.width > 0
+            && event.row_bytes().is_empty()
+            && (0..event.width).all(|column| {
+                let byte = event.columns_before.get(column / 8);
+                byte.is_some_and(|byte| byte >> (column % 8) & 1 == 0)
+            })
+    }
+
+    /// Puts in the row of an image, whose columns are at `scratch.cells`.
+    fn insert_image(&mut self, image: &[u8]) -> Result<()> {
         let mut built = std::mem::take(&mut self.scratch.image);
         let row = if self.whole_before {
-            image.bytes
+            image
         } else {
-            self.fill_with_defaults(image.bytes, &mut built)?;
+            self.fill_with_defaults(image, &mut built)?;
             self.layout.cells(&built, &mut self.scratch.cells)?;
             &built
         };
         self.insert_row(row)?;
         self.scratch.image = built;
-        Ok(true)
+        Ok(())
     }
 
     /// Puts a whole row in, whose columns are at `scratch.cells`.

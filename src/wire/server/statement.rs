@@ -3,8 +3,14 @@
 //! ```text
 //! SET target = value, ...        user variables, session variables; SET NAMES
 //! SELECT item, ... [LIMIT n]     variables, literals, a few functions
-//! SHOW BINARY LOGS | BINARY LOG STATUS | [GLOBAL|SESSION] VARIABLES [LIKE 'pattern'] | WARNINGS
+//! SELECT column, ... FROM performance_schema.replication_group_members [WHERE column = value]
+//! SHOW BINARY LOGS | BINARY LOG STATUS | [GLOBAL|SESSION] VARIABLES [LIKE 'pattern'] | GRANTS
+//!    | WARNINGS
 //! ```
+//!
+//! An item may be `COALESCE((SELECT column FROM table WHERE column = value), value)` about a table of
+//! replication channels, or about a setting of Group Replication among the global variables: a donor
+//! has neither, and the last value is the answer.
 //!
 //! A donor serves binary logs and no SQL: everything else is refused with the number that a server
 //! gives a statement that it does not support.
@@ -21,6 +27,15 @@ pub enum Statement {
     Set(Vec<(Target, Expression)>),
     /// SELECT: each item with its column's name.
     Select(Vec<(Expression, String)>),
+    /// SELECT from the members of the group.
+    SelectMembers {
+        /// Each column with the name that it is to have.
+        columns: Vec<(String, String)>,
+        /// A column, and the value that it must have.
+        condition: Option<(String, String)>,
+    },
+    /// SHOW GRANTS.
+    ShowGrants,
     /// SHOW BINARY LOGS.
     ShowBinaryLogs,
     /// SHOW BINARY LOG STATUS.
@@ -45,8 +60,10 @@ pub enum Target {
 /// A value in a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expression {
-    /// A literal, or a bare word as in `SET autocommit = ON`.
+    /// A literal.
     Literal(String),
+    /// A bare word, as in `SET autocommit = ON`; of a table, the name of a column.
+    Name(String),
     /// NULL.
     Null,
     /// `@name`, in lower case.
@@ -137,10 +154,39 @@ fn select(cursor: &mut Cursor<'_>) -> Option<Statement> {
             break;
         }
     }
+    if cursor.word("FROM") {
+        return members(cursor, items);
+    }
     if cursor.word("LIMIT") {
         cursor.name()?;
     }
     Some(Statement::Select(items))
+}
+
+fn members(cursor: &mut Cursor<'_>, items: Vec<(Expression, String)>) -> Option<Statement> {
+    if !cursor.word("performance_schema.replication_group_members") {
+        return None;
+    }
+    let condition = cursor.condition()?;
+    let columns = items.into_iter().map(|(item, label)| match item {
+        Expression::Name(column) => Some((column.to_ascii_lowercase(), label)),
+        _ => None,
+    });
+    Some(Statement::SelectMembers {
+        columns: columns.collect::<Option<_>>()?,
+        condition,
+    })
+}
+
+/// Whether a donor has no row of a table where the condition holds.
+fn has_none(table: &str, condition: Option<&(String, String)>) -> bool {
+    match table {
+        "performance_schema.replication_connection_status" => true,
+        "performance_schema.global_variables" => condition.is_some_and(|(column, value)| {
+            column == "variable_name" && value.starts_with("group_replication_")
+        }),
+        _ => false,
+    }
 }
 
 fn show(cursor: &mut Cursor<'_>) -> Option<Statement> {
@@ -155,6 +201,9 @@ fn show(cursor: &mut Cursor<'_>) -> Option<Statement> {
     }
     if cursor.word("WARNINGS") {
         return Some(Statement::ShowWarnings);
+    }
+    if cursor.word("GRANTS") {
+        return Some(Statement::ShowGrants);
     }
     let _ = cursor.word("GLOBAL") || cursor.word("SESSION") || cursor.word("LOCAL");
     if !cursor.word("VARIABLES") {
@@ -316,8 +365,11 @@ impl<'a> Cursor<'a> {
             '\'' | '"' => self.text().map(Expression::Literal),
             _ => {
                 let name = self.name()?;
-                if self.rest.starts_with('(') {
-                    self.rest = self.rest.strip_prefix('(')?;
+                if let Some(rest) = self.rest.strip_prefix('(') {
+                    self.rest = rest;
+                    if name.eq_ignore_ascii_case("COALESCE") {
+                        return self.default_of_nothing();
+                    }
                     return self
                         .symbol(')')
                         .then(|| Expression::Call(name.to_ascii_lowercase()));
@@ -325,8 +377,45 @@ impl<'a> Cursor<'a> {
                 if name.eq_ignore_ascii_case("NULL") {
                     return Some(Expression::Null);
                 }
-                Some(Expression::Literal(name.to_owned()))
+                let is_number = name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || byte == b'.');
+                Some(if is_number {
+                    Expression::Literal(name.to_owned())
+                } else {
+                    Expression::Name(name.to_owned())
+                })
             }
+        }
+    }
+
+    /// Behind `COALESCE(`: a subquery that finds nothing, and the value in its place.
+    fn default_of_nothing(&mut self) -> Option<Expression> {
+        let opened = self.symbol('(') && self.word("SELECT");
+        self.name().filter(|_| opened)?;
+        let table = if self.word("FROM") { self.name() } else { None };
+        let table = table?.to_ascii_lowercase();
+        let condition = self.condition()?;
+        let closed = self.symbol(')') && self.symbol(',');
+        if !closed || !has_none(&table, condition.as_ref()) {
+            return None;
+        }
+        let Expression::Literal(default) = self.value()? else {
+            return None;
+        };
+        self.symbol(')').then_some(Expression::Literal(default))
+    }
+
+    /// `[WHERE name = value]`, the name in lower case; the outer `None` where it is something else.
+    fn condition(&mut self) -> Option<Option<(String, String)>> {
+        if !self.word("WHERE") {
+            return Some(None);
+        }
+        let name = self.name()?.to_ascii_lowercase();
+        let equals = self.symbol('=');
+        match self.value().filter(|_| equals)? {
+            Expression::Literal(value) => Some(Some((name, value))),
+            _ => None,
         }
     }
 }
@@ -426,6 +515,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_joiner_asks_a_member_is_understood() {
+        assert_eq!(
+            parse(
+                b"SELECT MEMBER_ID, MEMBER_PORT AS p FROM performance_schema.replication_group_members \
+                  WHERE CHANNEL_NAME = 'group_replication_applier'"
+            ),
+            Ok(Statement::SelectMembers {
+                columns: vec![
+                    ("member_id".into(), "MEMBER_ID".into()),
+                    ("member_port".into(), "p".into()),
+                ],
+                condition: Some(("channel_name".into(), "group_replication_applier".into())),
+            })
+        );
+        let items = selected(
+            "SELECT @@GLOBAL.gtid_purged, COALESCE((SELECT VARIABLE_VALUE \
+             FROM performance_schema.global_variables \
+             WHERE VARIABLE_NAME = 'group_replication_advertise_recovery_endpoints'), 'DEFAULT')",
+        );
+        assert_eq!(items[1].0, Expression::Literal("DEFAULT".into()));
+        assert_eq!(parse(b"SHOW GRANTS"), Ok(Statement::ShowGrants));
+    }
+
+    #[test]
     fn sql_is_refused() {
         for statement in [
             "",
@@ -435,6 +548,10 @@ mod tests {
             "SET @a = (SELECT 1)",
             "INSERT INTO t VALUES (1)",
             "SELECT 'open",
+            "SELECT COALESCE((SELECT a FROM t), 'x')",
+            "SELECT COALESCE((SELECT VARIABLE_VALUE FROM performance_schema.global_variables \
+             WHERE VARIABLE_NAME = 'server_uuid'), 'x')",
+            "SELECT @@a FROM performance_schema.replication_group_members",
             "SHOW TABLES",
         ] {
             assert_eq!(

@@ -107,11 +107,11 @@ impl Blocks<'_> {
         self.exactly(&mut content)?;
         let mut sent = [0; 4];
         self.exactly(&mut sent)?;
-        let mut hasher = crc32fast::Hasher::new();
+        let mut hasher = libdeflater::Crc::new();
         hasher.update(&[kind]);
         hasher.update(&content);
         self.content = content;
-        if hasher.finalize() != u32::from_le_bytes(sent) {
+        if hasher.sum() != u32::from_le_bytes(sent) {
             return Err(damaged("a block differs from its checksum"));
         }
         Ok(kind)

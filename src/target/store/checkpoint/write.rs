@@ -175,7 +175,7 @@ impl Writer<'_> {
                 format!("block of {content} bytes does not fit a checkpoint"),
             ));
         };
-        let checksum = crc32fast::hash(&self.block[4..]);
+        let checksum = libdeflater::crc32(&self.block[4..]);
         self.block[..4].copy_from_slice(&length.to_le_bytes());
         self.block.extend_from_slice(&checksum.to_le_bytes());
         self.flush()

@@ -1,0 +1,367 @@
+//! The transaction that is being put together, and the batch of those that are whole.
+//!
+//! What runs for every event of every log is `take`, with `append` and `step` below it: a lookup of
+//! what the event means, one copy into the batch, one step of the boundary rules.
+
+use std::sync::Arc;
+
+use super::batch::{Batch, Entry, StoredKind};
+use super::boundary::{Part, State, Step, event_part, statement_part};
+use crate::binlog::{
+    EventHeader, EventType, FormatDescription, GtidEvent, IncidentEvent, PayloadDecoder,
+    QueryEvent, TransactionPayload, ViewChangeEvent, XaPrepareEvent, not_understood,
+};
+use crate::gtid::Gtid;
+use crate::{Error, ErrorKind, Limits, Result};
+
+/// The transaction that is being put together: from its entry's start to the end of the batch's bytes.
+#[derive(Debug)]
+struct Open {
+    /// What the batch will say about it; end and kind are set when it is whole.
+    entry: Entry,
+    has_changes: bool,
+    /// Range of the view id in the batch's bytes.
+    view_id: Option<(usize, usize)>,
+}
+
+/// Groups the events of one stream.
+#[derive(Debug, Default)]
+pub(super) struct Grouping {
+    batch: Batch,
+    state: State,
+    open: Option<Open>,
+    decoder: PayloadDecoder,
+}
+
+impl Grouping {
+    /// The whole transactions so far.
+    pub(super) fn ready(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// Bytes held, those of the transaction that is not whole included.
+    pub(super) fn byte_size(&self) -> usize {
+        self.batch.bytes.len()
+    }
+
+    /// The GTID of the transaction that is being put together.
+    pub(super) fn open_gtid(&self) -> Option<&Gtid> {
+        self.open.as_ref().map(|open| &open.entry.gtid)
+    }
+
+    /// Forgets the transaction that is not whole.
+    pub(super) fn abandon(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.batch.bytes.truncate(open.entry.start);
+        }
+        self.state = State::Outside;
+    }
+
+    /// Takes the whole transactions out, and leaves the one that is not whole in `recycled`.
+    pub(super) fn take_ready(&mut self, mut recycled: Batch) -> Batch {
+        recycled.clear();
+        if let Some(open) = &mut self.open {
+            let start = open.entry.start;
+            let tail = self.batch.bytes.get(start..).unwrap_or_default();
+            recycled.bytes.extend_from_slice(tail);
+            self.batch.bytes.truncate(start);
+            if let Some((from, to)) = &mut open.view_id {
+                *from -= start;
+                *to -= start;
+            }
+            open.entry.start = 0;
+        }
+        std::mem::replace(&mut self.batch, recycled)
+    }
+
+    /// No transaction spans files.
+    pub(super) fn refuse_inside(&self, event_type: EventType) -> Result<()> {
+        if self.state == State::Outside {
+            Ok(())
+        } else {
+            Err(self.misplaced(event_type))
+        }
+    }
+
+    /// Takes an event (without its checksum) that belongs to a transaction; whether that is whole now.
+    #[inline]
+    pub(super) fn take(
+        &mut self,
+        limits: &Limits,
+        format: &Arc<FormatDescription>,
+        header: &EventHeader,
+        event: &[u8],
+    ) -> Result<bool> {
+        match header.event_type {
+            EventType::GTID | EventType::GTID_TAGGED | EventType::ANONYMOUS_GTID => {
+                self.begin(limits, format, event)?;
+                Ok(false)
+            }
+            EventType::TRANSACTION_PAYLOAD => self.payload(limits, format, event),
+            EventType::INCIDENT => Err(incident(&IncidentEvent::decode(format, event)?)),
+            _ => match part_of(format, header, event)? {
+                Some(part) => self.part(limits, format, header, part, event),
+                None => Ok(false),
+            },
+        }
+    }
+
+    fn begin(
+        &mut self,
+        limits: &Limits,
+        format: &Arc<FormatDescription>,
+        event: &[u8],
+    ) -> Result<()> {
+        let gtid = GtidEvent::decode(format, event)?;
+        if self.state.step(Part::Gtid).is_none() {
+            return Err(self.misplaced(gtid.event_type()));
+        }
+        if gtid.is_anonymous() {
+            return Err(
+                Error::new(ErrorKind::Unsupported, "transaction without a GTID")
+                    .remedy("the donor needs gtid_mode=ON since before this transaction"),
+            );
+        }
+        let start = self.batch.bytes.len();
+        self.open = Some(Open {
+            entry: Entry {
+                start,
+                end: start,
+                gtid: gtid.gtid,
+                kind: StoredKind::Empty,
+                last_committed: gtid.last_committed,
+                sequence_number: gtid.sequence_number,
+                immediate_commit_timestamp: gtid.immediate_commit_timestamp,
+                original_commit_timestamp: gtid.original_commit_timestamp,
+                format: 0,
+            },
+            has_changes: false,
+            view_id: None,
+        });
+        append(&mut self.batch.bytes, start, limits, event)
+    }
+
+    /// Moves the boundary state on and copies the event into the batch.
+    #[inline]
+    fn part(
+        &mut self,
+        limits: &Limits,
+        format: &Arc<FormatDescription>,
+        header: &EventHeader,
+        part: Part,
+        event: &[u8],
+    ) -> Result<bool> {
+        let before = self.state;
+        if let (State::Open, Part::Change, Some(open)) = (before, part, &mut self.open) {
+            // Two of three events of most logs: nothing moves on. (`step` says the same.)
+            open.has_changes = true;
+            append(&mut self.batch.bytes, open.entry.start, limits, event)?;
+            return Ok(false);
+        }
+        let (Some(step), Some(open)) = (self.state.step(part), &mut self.open) else {
+            return Err(self.misplaced(header.event_type));
+        };
+        append(&mut self.batch.bytes, open.entry.start, limits, event)?;
+        match part {
+            Part::Change | Part::Statement => open.has_changes = true,
+            Part::ViewChange => {
+                let view = ViewChangeEvent::decode(format, event)?;
+                let end = self.batch.bytes.len();
+                let start = end - event.len() + format.header_length();
+                open.view_id = Some((start, start + view.view_id.len()));
+            }
+            _ => {}
+        }
+        if step == Step::Inside {
+            return Ok(false);
+        }
+        let kind = match (before, part) {
+            _ if let Some((start, end)) = open.view_id => StoredKind::ViewChange { start, end },
+            (State::Open, Part::XaPrepare) => {
+                if XaPrepareEvent::decode(format, event)?.one_phase {
+                    StoredKind::Dml
+                } else {
+                    StoredKind::XaPrepare
+                }
+            }
+            (State::Open, _) if open.has_changes => StoredKind::Dml,
+            (State::Open, _) => StoredKind::Empty,
+            _ => StoredKind::Statement,
+        };
+        self.complete(format, kind);
+        Ok(true)
+    }
+
+    #[inline]
+    fn complete(&mut self, format: &Arc<FormatDescription>, kind: StoredKind) {
+        if let Some(Open { mut entry, .. }) = self.open.take() {
+            entry.end = self.batch.bytes.len();
+            entry.kind = kind;
+            entry.format = self.batch.intern(format);
+            self.batch.entries.push(entry);
+        }
+    }
+
+    /// Expands a compressed transaction into the batch and checks the events in it.
+    fn payload(
+        &mut self,
+        limits: &Limits,
+        format: &Arc<FormatDescription>,
+        event: &[u8],
+    ) -> Result<bool> {
+        if self.state != State::AfterGtid {
+            return Err(self.misplaced(EventType::TRANSACTION_PAYLOAD));
+        }
+        let payload = TransactionPayload::decode(format, event)?;
+        let start = self.batch.bytes.len();
+        self.decoder
+            .expand(&payload, limits, &mut self.batch.bytes)?;
+        // The boundary checks need the batch; its bytes come back below, also after an error.
+        let bytes = std::mem::take(&mut self.batch.bytes);
+        let result = self.nested(format, bytes.get(start..).unwrap_or_default(), start);
+        self.batch.bytes = bytes;
+        let kind = result?;
+        self.complete(format, kind);
+        Ok(true)
+    }
+
+    /// Checks the events of a payload, which begin at `offset` of the batch.
+    fn nested(
+        &mut self,
+        format: &Arc<FormatDescription>,
+        mut rest: &[u8],
+        offset: usize,
+    ) -> Result<StoredKind> {
+        let total = rest.len();
+        let mut has_changes = false;
+        let mut xa_prepare = false;
+        let mut whole = false;
+        while !rest.is_empty() {
+            let at = || format!("{} of the transaction payload", total - rest.len());
+            let header = EventHeader::decode(rest)?;
+            let Some((event, behind)) = rest.split_at_checked(header.length as usize) else {
+                return Err(Error::new(
+                    ErrorKind::Malformed,
+                    format!("{} event at byte {} is cut", header.event_type, at()),
+                ));
+            };
+            let part = match header.event_type {
+                EventType::TRANSACTION_PAYLOAD
+                | EventType::GTID
+                | EventType::GTID_TAGGED
+                | EventType::ANONYMOUS_GTID
+                | EventType::FORMAT_DESCRIPTION => None,
+                _ => Some(part_of(format, &header, event)?),
+            };
+            let step = match part {
+                Some(Some(part)) if !whole => self.state.step(part),
+                Some(None) => Some(Step::Inside),
+                _ => None,
+            };
+            let Some(step) = step else {
+                return Err(Error::new(
+                    ErrorKind::Malformed,
+                    format!(
+                        "{} event at byte {} may not stand there",
+                        header.event_type,
+                        at()
+                    ),
+                ));
+            };
+            match part.flatten() {
+                Some(Part::Change | Part::Statement) => has_changes = true,
+                Some(Part::XaPrepare) => {
+                    xa_prepare = !XaPrepareEvent::decode(format, event)?.one_phase;
+                }
+                Some(Part::ViewChange) => {
+                    let view = ViewChangeEvent::decode(format, event)?;
+                    let begin = offset + (total - rest.len()) + format.header_length();
+                    if let Some(open) = &mut self.open {
+                        open.view_id = Some((begin, begin + view.view_id.len()));
+                    }
+                }
+                _ => {}
+            }
+            whole = step == Step::Complete;
+            rest = behind;
+        }
+        if !whole {
+            return Err(Error::new(
+                ErrorKind::Malformed,
+                "transaction payload ends before its transaction",
+            ));
+        }
+        Ok(match self.open.as_ref().and_then(|open| open.view_id) {
+            Some((start, end)) => StoredKind::ViewChange { start, end },
+            None if xa_prepare => StoredKind::XaPrepare,
+            None if has_changes => StoredKind::Dml,
+            None => StoredKind::Empty,
+        })
+    }
+
+    #[cold]
+    fn misplaced(&self, event_type: EventType) -> Error {
+        Error::new(
+            ErrorKind::Malformed,
+            format!("{event_type} event {}", self.state.describe()),
+        )
+    }
+}
+
+/// Copies an event behind a transaction that begins at `start`, with the length that it has without
+/// its checksum.
+#[inline]
+fn append(bytes: &mut Vec<u8>, start: usize, limits: &Limits, event: &[u8]) -> Result<()> {
+    let end = bytes.len();
+    if end - start + event.len() > limits.transaction_bytes {
+        return Err(too_large_transaction(limits));
+    }
+    bytes.extend_from_slice(event);
+    let at = end + EventHeader::LENGTH_OFFSET;
+    if let Some(length) = bytes.get_mut(at..at + 4) {
+        length.copy_from_slice(&(event.len() as u32).to_le_bytes());
+    }
+    Ok(())
+}
+
+/// What an event that belongs to a transaction means for its boundaries; `None` for an unknown one
+/// that may be passed over.
+#[inline]
+fn part_of(format: &FormatDescription, header: &EventHeader, event: &[u8]) -> Result<Option<Part>> {
+    if header.event_type == EventType::QUERY {
+        return Ok(Some(statement_part(
+            QueryEvent::decode(format, event)?.statement,
+        )));
+    }
+    match event_part(header.event_type) {
+        Some(part) => Ok(Some(part)),
+        None if header.event_type == EventType::IGNORABLE || header.has(EventHeader::IGNORABLE) => {
+            Ok(None)
+        }
+        None => Err(not_understood(header.event_type)),
+    }
+}
+
+#[cold]
+fn incident(event: &IncidentEvent<'_>) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "incident {} (LOST_EVENTS) in the donor's log: {}",
+            event.number,
+            String::from_utf8_lossy(event.message)
+        ),
+    )
+    .remedy("changes are missing from the donor's binary log; use another donor, or clone")
+}
+
+#[cold]
+fn too_large_transaction(limits: &Limits) -> Error {
+    Error::new(
+        ErrorKind::Limit,
+        format!(
+            "transaction of more than {} bytes (limit transaction_bytes)",
+            limits.transaction_bytes
+        ),
+    )
+}

@@ -1,0 +1,167 @@
+//! Stores that follow a real server through random workloads, from seeds.
+//!
+//! ```text
+//! cargo test --release --test random                          a few seeds
+//! REJOIN_WORKLOAD_SEEDS=20 cargo test --release --test random more of them
+//! REJOIN_WORKLOAD_SEED=7 ...                                  this one alone
+//! REJOIN_WORKLOAD_ROUNDS=100 ...                              longer ones
+//! ```
+//! Each seed has a database of its own on one server. A round changes schemas, sets how the server logs
+//! rows, changes rows, and then brings the store up to date and compares every table with what
+//! `mysql -BN` prints. What the server refuses is not logged: the generator may try anything.
+//!
+//! ```text
+//! columns  types of all kinds and widths, and values for them
+//! model    the tables as information_schema shows them
+//! tables   schema changes
+//! rows     row changes
+//! follow   the store, and the comparison
+//! plant    rows changed behind the back of the binary log, which the store's own comparison has to find
+//! ```
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod columns;
+mod dice;
+mod follow;
+mod model;
+mod plant;
+mod rows;
+mod session;
+mod tables;
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use dice::Dice;
+use follow::Follower;
+use session::Session;
+use support::Scenario;
+use support::server::Server;
+
+const SCENARIOS: &[Scenario] = &[
+    (
+        "random::what_was_found_stays_mended",
+        what_was_found_stays_mended,
+    ),
+    (
+        "random::workloads_leave_the_rows_of_the_server",
+        workloads_leave_the_rows_of_the_server,
+    ),
+];
+
+/// What random workloads brought to light: stores had other rows than the server, or stopped.
+const FOUND: &[&str] = &[
+    // A constant default of a TIMESTAMP is one in the time zone of the statement that declares it.
+    "SET SESSION time_zone = '+05:30'",
+    "CREATE TABLE stamped (a INT PRIMARY KEY, t TIMESTAMP NOT NULL DEFAULT '2026-01-02 03:04:05')",
+    "SET SESSION time_zone = '-03:00', binlog_row_image = MINIMAL",
+    "INSERT INTO stamped (a) VALUES (1)",
+    "ALTER TABLE stamped ALTER COLUMN t SET DEFAULT '2026-05-05 05:05:05'",
+    "SET SESSION time_zone = '+00:00'",
+    "INSERT INTO stamped (a) VALUES (2)",
+    // A generated invisible primary key stays the first column.
+    "SET SESSION sql_generate_invisible_primary_key = ON",
+    "CREATE TABLE made_up (a INT)",
+    "INSERT INTO made_up VALUES (1), (2)",
+    "ALTER TABLE made_up ADD COLUMN b INT DEFAULT 7 FIRST, ADD COLUMN c INT AFTER a",
+    "INSERT INTO made_up VALUES (3, 4, 5)",
+    "SET SESSION sql_generate_invisible_primary_key = OFF",
+    // A minimal image of no column at all is a row.
+    "CREATE TABLE all_defaults (a INT, b VARCHAR(5) DEFAULT 'x')",
+    "INSERT INTO all_defaults () VALUES ()",
+    // Collations of wide character sets pad with spaces, which come behind control characters.
+    "CREATE TABLE wide (k CHAR(20) CHARACTER SET utf16 COLLATE utf16_bin NOT NULL, PRIMARY KEY (k DESC))",
+    "INSERT INTO wide VALUES ('a'), (''), ('\n'), ('a\t')",
+];
+
+fn main() {
+    support::run(SCENARIOS, || {});
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
+}
+
+fn what_was_found_stays_mended() {
+    let server = Server::standalone(&[]);
+    let mut follower = Follower::new(&server);
+    let mut session = Session::open(&server, 0);
+    for statement in FOUND {
+        assert!(session.execute(statement), "{}", session.last_refusal());
+    }
+    let compared = follower
+        .catch_up(&mut Dice::new(0))
+        .and_then(|()| follower.compare(session.database()));
+    let rows = compared.unwrap_or_else(|difference| panic!("{difference}"));
+    assert_eq!(rows, 10);
+}
+
+fn workloads_leave_the_rows_of_the_server() {
+    let server = Server::standalone(&["--innodb-lock-wait-timeout=1", "--max-connections=50"]);
+    let rounds = number("REJOIN_WORKLOAD_ROUNDS").unwrap_or(12);
+    let seeds = match number("REJOIN_WORKLOAD_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 1..number("REJOIN_WORKLOAD_SEEDS").unwrap_or(3) + 1,
+    };
+    let several = seeds.clone().count() > 2;
+    let mut follower = Follower::new(&server);
+    let mut types = BTreeSet::new();
+    for seed in seeds {
+        run(&server, &mut follower, &mut types, seed, rounds);
+    }
+    println!("{} types and widths in all", types.len());
+    assert!(!several || types.len() >= 60, "{types:?}");
+}
+
+fn run(
+    server: &Server,
+    follower: &mut Follower<'_>,
+    types: &mut BTreeSet<String>,
+    seed: u64,
+    rounds: u64,
+) {
+    let begun = Instant::now();
+    let mut dice = Dice::new(seed);
+    let mut session = Session::open(server, seed);
+    let before = follower.transactions();
+    let mut compared = 0;
+    for round in 0..rounds {
+        tables::change(&mut session, &mut dice, round);
+        rows::set_logging(&mut session, &mut dice);
+        rows::change(&mut session, &mut dice);
+        compared += follower
+            .catch_up(&mut dice)
+            .and_then(|()| follower.compare(session.database()))
+            .unwrap_or_else(|difference| panic!("seed {seed}, round {round}: {difference}"));
+    }
+    let planted = plant::differences(&mut session, &mut dice, follower)
+        .unwrap_or_else(|difference| panic!("seed {seed}: {difference}"));
+    let transactions = follower.transactions() - before;
+    println!(
+        "seed {seed}: {transactions} transactions, {} of {} statements done, {compared} rows \
+         compared, {planted} planted differences found, {:.1} s",
+        session.done(),
+        session.tried(),
+        begun.elapsed().as_secs_f64()
+    );
+    assert!(
+        session.done() * 2 > session.tried(),
+        "most statements were refused, the last one by: {}",
+        session.last_refusal()
+    );
+    assert!(
+        compared > 0 && transactions > rounds,
+        "the workload did nothing"
+    );
+    types.extend(session.types().iter().cloned());
+    session.execute(&format!("DROP DATABASE {}", session.database()));
+}
