@@ -1,10 +1,12 @@
 //! The command line, as others script against it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use super::settings::{CloneOptions, DonorOptions, SettingsOptions};
+use crate::journal::SyncRelayLog;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -26,7 +28,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Recover a store from a group; exits when it is ONLINE
-    Recover(Recover),
+    Recover(Box<Recover>),
     /// Show what recover would do and why, member by member; changes nothing
     Plan(Plan),
     /// Compare a store with a member of the group at one GTID set, row by row; changes nothing
@@ -66,6 +68,13 @@ pub(super) struct Recover {
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) settings: SettingsOptions,
+    /// Bytes of received transactions that wait in memory; more waits in relay logs
+    #[arg(long, value_name = "BYTES", default_value_t = 256 << 20)]
+    pub(super) cache_bytes: usize,
+    /// When the relay log waits for the disk: never (it takes only what does not fit in memory), each
+    /// (transaction), after N transactions, or after Nms
+    #[arg(long, value_name = "WHEN", default_value = "never", value_parser = sync_relay_log)]
+    pub(super) sync_relay_log: SyncRelayLog,
     /// Compare every row with a member before the store is called ONLINE; exit code 5 where one differs
     #[arg(long)]
     pub(super) verify: bool,
@@ -94,6 +103,20 @@ pub(super) struct Verify {
     pub(super) resume: Option<PathBuf>,
     #[command(flatten)]
     pub(super) verbosity: Verbosity,
+}
+
+fn sync_relay_log(text: &str) -> Result<SyncRelayLog, String> {
+    let number = |digits: &str| digits.parse::<u32>();
+    match text {
+        "never" | "0" => Ok(SyncRelayLog::Never),
+        "each" | "1" => Ok(SyncRelayLog::Each),
+        _ => match text.strip_suffix("ms") {
+            Some(digits) => number(digits)
+                .map(|number| SyncRelayLog::Interval(Duration::from_millis(number.into()))),
+            None => number(text).map(SyncRelayLog::Transactions),
+        }
+        .map_err(|_| "never, each, a number of transactions, or a number with ms".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]

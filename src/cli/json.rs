@@ -99,6 +99,9 @@ pub(super) fn measures(status: &Status) -> Value {
         "queued": status.queued,
         "rate": status.rate,
         "eta_s": status.eta.map(|eta| eta.as_secs()),
+        "stalled_s": (status.stalled.as_secs_f64() * 1e3).round() / 1e3,
+        "overflow_bytes": status.overflow_bytes,
+        "relay_log_bytes": status.relay_log_bytes,
     })
 }
 

@@ -47,7 +47,10 @@ fn recover(options: &Recover, progress: &Progress, last: &mut Option<Status>) ->
     let group = group::connect(&options.group)?;
     let store = Store::open(&options.store)?;
     let reader = store.reader();
-    let builder = Member::builder(group, store).settings(options.settings.settings());
+    let builder = Member::builder(group, store)
+        .settings(options.settings.settings())
+        .cache_bytes(options.cache_bytes)
+        .sync_relay_log(options.sync_relay_log);
     let events = builder.events();
     let member = builder.start()?;
     let check = || match options.verify {

@@ -1,67 +1,66 @@
-//! The cache thread: holds what the group delivers until phase 1 is over, then passes it on.
+//! The cache thread: everything that waits for the applier, on its way there.
 //!
 //! ```text
-//! Feed::deliver =lock-free queue=> cache: held =bounded channel=> applier
-//!                                         in phase 1; released in phase 2 and from then on
+//! Feed::deliver =lock-free queue=> feed: backlog, held in phase 1,      --+
+//!                                  released in phase 2 and from then on   +=bounded channel=> applier
+//! receiver      =bounded channel=> donor: backlog, passed on at once    --+
 //! ```
 //!
-//! The thread waits in one place, at the queue, whose bell is rung by the [`Gate`], and by the applier
-//! when it has taken something so that there is room again. What is in the queue and what is held count together
-//! against the queue's budget of bytes, until the applier has it.
+//! Each backlog has its head in memory and its tail in a relay log: of the channel
+//! `group_replication_applier`, which a later run goes on with, and of `group_replication_recovery`,
+//! which is dropped at each new donor. A member without a directory for relay logs has no tails: its
+//! feed refuses more than fits in memory, and its donors wait.
+//!
+//! The thread waits in one place, at the queue, whose bell is rung by the [`Gate`](super::gate::Gate),
+//! by receivers that have sent something, by the applier when it has taken something so that there is
+//! room again, and by the controller when something is [due](Cache::due).
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
 
-use super::shared::{Shared, Source, Turn, Work};
-use crate::queue::{Bell, Consumer};
-use crate::transaction::Batch;
+use super::backlog::Backlog;
+use super::gate::Order;
+use super::overflow::Overflow;
+use super::shared::{Fact, Shared, Source, Turn, Work};
+use crate::Result;
+use crate::journal::relay_log::RelayLogDirectory;
+use crate::queue::Consumer;
+use crate::transaction::{Batch, Transaction};
 
 /// Batches that are taken in before the cache looks at anything else.
 const MOST_AT_ONCE: usize = 64;
+/// How often relay logs are looked at for what may go.
+const LOOK: Duration = Duration::from_secs(1);
 
 pub(super) struct Cache {
     pub(super) shared: Arc<Shared>,
+    pub(super) facts: Sender<Fact>,
     pub(super) queue: Consumer<Batch>,
-    /// One message releases the cache; its disconnection ends the thread.
-    pub(super) release: Receiver<()>,
-    pub(super) is_released: bool,
-    pub(super) held: VecDeque<Batch>,
+    /// Its disconnection ends the thread.
+    pub(super) orders: Receiver<Order>,
+    pub(super) feed: Backlog,
+    pub(super) donor: Overflow,
+    /// Nobody else sends there.
     pub(super) applier: Sender<Work>,
+    pub(super) passes: Passes,
+    /// Bytes that the queue still counts although they were taken from it.
+    pub(super) owed: u64,
+    /// When the relay logs were looked at.
+    pub(super) looked: Duration,
+    /// Keeps other processes out.
+    pub(super) _directory: Option<RelayLogDirectory>,
 }
 
-/// The controller's hold on the cache, which ends when this is dropped.
-pub(super) struct Gate {
-    /// Emptied only by drop.
-    release: Option<Sender<()>>,
-    bell: Bell<Batch>,
-}
-
-impl Gate {
-    /// A gate, and the end of it that the cache looks at when `bell` rings.
-    pub(super) fn new(bell: Bell<Batch>) -> (Self, Receiver<()>) {
-        let (release, released) = bounded(1);
-        let release = Some(release);
-        (Self { release, bell }, released)
-    }
-
-    /// Lets the cache pass on what it holds.
-    pub(super) fn open(&self) {
-        if let Some(release) = &self.release {
-            // The cache thread is gone only after a panic, which is told.
-            let _ = release.try_send(());
-        }
-        self.bell.ring();
-    }
-}
-
-impl Drop for Gate {
-    fn drop(&mut self) {
-        drop(self.release.take());
-        self.bell.ring();
-    }
+/// What of the feed's backlog may go to the applier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passes {
+    Nothing,
+    /// What an earlier run has left. Nothing is delivered before all of that is executed.
+    RelayLog,
+    Everything,
 }
 
 impl Cache {
@@ -75,67 +74,166 @@ impl Cache {
         }
     }
 
-    /// Takes in what was delivered, and passes one batch on if it may and can.
+    /// Takes in what was delivered and sent, and passes one batch on if it may and can.
     pub(super) fn turn(&mut self) -> Turn {
+        self.try_turn().unwrap_or_else(|error| {
+            // A controller that is gone has stopped caring.
+            let _ = self.facts.send(Fact::RelayLogFailed(error));
+            Turn::Ended
+        })
+    }
+
+    fn try_turn(&mut self) -> Result<Turn> {
+        let now = self.shared.now();
         let mut turn = Turn::Idle;
-        match self.release.try_recv() {
-            Ok(()) => {
-                self.is_released = true;
+        match self.orders.try_recv() {
+            Ok(order) => {
+                self.obey(order, now)?;
                 turn = Turn::Worked;
             }
             Err(TryRecvError::Empty) => {}
             // The member is stopping.
-            Err(TryRecvError::Disconnected) => return Turn::Ended,
+            Err(TryRecvError::Disconnected) => {
+                self.feed.close(now)?;
+                return Ok(Turn::Ended);
+            }
         }
         for _ in 0..MOST_AT_ONCE {
             let Some(batch) = self.queue.try_pop() else {
                 break;
             };
-            self.keep(batch);
+            self.keep(batch, now)?;
             turn = Turn::Worked;
         }
-        match self.offer() {
-            Turn::Idle => turn,
-            other => other,
+        if self.donor.take_in(&self.shared, now)? {
+            turn = Turn::Worked;
         }
+        // The applier first: what it takes from memory need not wait for the disk.
+        match self.offer()? {
+            Turn::Idle => {}
+            other => turn = other,
+        }
+        self.feed.write(now)?;
+        if self.feed.can_spill() {
+            // What does not fit is on the disk: the queue may fill up anew.
+            self.queue.release(std::mem::take(&mut self.owed));
+        }
+        self.look(now)?;
+        let due = self.due().map_or(u64::MAX, |due| due.as_nanos() as u64);
+        self.shared.cache_due.store(due, Relaxed);
+        Ok(turn)
     }
 
-    fn keep(&mut self, batch: Batch) {
+    fn obey(&mut self, order: Order, now: Duration) -> Result<()> {
+        match order {
+            Order::ApplyRelayLog => self.passes = Passes::RelayLog,
+            Order::Begin(previous) => self.feed.begin(previous, now)?,
+            Order::Release => {
+                if !self.feed.has_begun() {
+                    // The cut was no GTID set; all before it is executed by now.
+                    let executed = self.shared.executed.lock().clone();
+                    self.feed.begin(executed, now)?;
+                }
+                self.passes = Passes::Everything;
+                self.donor.clear()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what was delivered, without what is executed already.
+    fn keep(&mut self, mut batch: Batch, now: Duration) -> Result<()> {
         {
             let mut delivered = self.shared.delivered.lock();
             for transaction in batch.iter() {
                 delivered.insert(transaction.gtid());
             }
         }
+        self.owed += batch.byte_size() as u64;
+        let before = batch.byte_size();
+        {
+            let executed = self.shared.executed.lock();
+            let is_new = |transaction: &Transaction<'_>| !executed.contains(transaction.gtid());
+            if !batch.iter().all(|transaction| is_new(&transaction)) {
+                batch.retain(is_new);
+            }
+        }
+        self.give_back(before - batch.byte_size());
+        if batch.is_empty() {
+            return Ok(());
+        }
         self.shared
             .feed_delivered
             .fetch_add(batch.len() as u64, Relaxed);
-        self.held.push_back(batch);
+        self.feed.push(batch, now)
+    }
+
+    /// The queue need not count these bytes any more.
+    fn give_back(&mut self, bytes: usize) {
+        let bytes = self.owed.min(bytes as u64);
+        self.owed -= bytes;
+        self.queue.release(bytes);
     }
 
     /// Passes the next batch on, if the applier can take one.
-    fn offer(&mut self) -> Turn {
-        if !self.is_released {
-            return Turn::Idle;
+    fn offer(&mut self) -> Result<Turn> {
+        if self.applier.is_full() {
+            return Ok(Turn::Idle);
         }
-        let Some(batch) = self.held.pop_front() else {
-            return Turn::Idle;
-        };
-        let bytes = batch.byte_size() as u64;
-        let work = Work {
-            source: Source::Feed,
-            batch,
-        };
-        match self.applier.try_send(work) {
-            Ok(()) => {
-                self.queue.release(bytes);
-                Turn::Worked
+        let work = match self.donor.next(&self.shared)? {
+            Some((source, batch)) => Work { source, batch },
+            None if self.passes == Passes::Nothing => return Ok(Turn::Idle),
+            None => {
+                let Some(batch) = self.feed.next()? else {
+                    return Ok(Turn::Idle);
+                };
+                if self.passes == Passes::RelayLog && self.feed.is_empty() {
+                    self.passes = Passes::Nothing;
+                }
+                self.give_back(batch.byte_size());
+                Work {
+                    source: Source::Feed,
+                    batch,
+                }
             }
-            Err(TrySendError::Full(work)) => {
-                self.held.push_front(work.batch);
-                Turn::Idle
-            }
-            Err(TrySendError::Disconnected(_)) => Turn::Ended,
+        };
+        match self.applier.send(work) {
+            Ok(()) => Ok(Turn::Worked),
+            Err(_) => Ok(Turn::Ended),
         }
+    }
+
+    /// Now and then: lets go of what is executed.
+    fn look(&mut self, now: Duration) -> Result<()> {
+        if !self.feed.has_files() || now < self.looked + LOOK {
+            return Ok(());
+        }
+        self.looked = now;
+        let executed = self.shared.executed.lock().clone();
+        self.feed.purge(&executed)?;
+        let bytes = self.feed.disk_bytes();
+        self.shared.relay_log_bytes.store(bytes, Relaxed);
+        Ok(())
+    }
+
+    /// When there is something to do though nothing happens.
+    pub(super) fn due(&self) -> Option<Duration> {
+        let look = self.feed.has_files().then_some(self.looked + LOOK);
+        [self.feed.sync_due(), self.donor.due(), look]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Whether a turn would do something.
+    #[cfg(test)]
+    pub(super) fn is_ready(&mut self) -> bool {
+        let now = self.shared.now();
+        let can_pass_on = self.passes != Passes::Nothing && !self.feed.is_empty();
+        self.queue.has_next()
+            || !self.orders.is_empty()
+            || self.due().is_some_and(|due| due <= now)
+            || self.donor.takes(now)
+            || (!self.applier.is_full() && (can_pass_on || self.donor.has_next()))
     }
 }

@@ -8,8 +8,8 @@ use crossbeam_channel::{Receiver as Inbox, Sender, bounded};
 use log::{debug, info, warn};
 use parking_lot::Mutex;
 
-use super::cache::Gate;
 use super::event::Event;
+use super::gate::{Gate, Order};
 use super::receiver::{Receiver, Receivers};
 use super::shared::{Fact, Shared, Source, Work};
 use super::status::Status;
@@ -66,9 +66,12 @@ pub(super) struct Controller {
     pub(super) requests: Sender<Request>,
     /// Handed to the group when it is joined.
     pub(super) feed: Option<Feed>,
-    /// Lets the cache pass on what it holds; the cache ends with it.
+    /// The cache ends with it.
     pub(super) gate: Gate,
+    /// What the relay log held that was not applied when the member was started.
+    pub(super) unapplied: GtidSet,
     pub(super) fences: Sender<()>,
+    /// For receivers: to the cache.
     pub(super) work: Sender<Work>,
     pub(super) recycled: Inbox<Batch>,
     pub(super) limits: Limits,
@@ -130,6 +133,9 @@ impl Controller {
         while let Ok(news) = self.news.try_recv() {
             self.take_news(news);
         }
+        if self.shared.now().as_nanos() as u64 >= self.shared.cache_due.load(Relaxed) {
+            self.gate.wake();
+        }
         self.look_at_queue();
         self.tell(Input::Tick);
         let result = self.perform();
@@ -169,7 +175,10 @@ impl Controller {
         let input = match fact {
             Fact::Joined(joined) => {
                 self.cut = match &joined.cut {
-                    Cut::Gtids(set) => set.clone(),
+                    Cut::Gtids(set) => {
+                        self.gate.order(Order::Begin(set.clone()));
+                        set.clone()
+                    }
                     // Nearly: the view change itself may be behind it.
                     Cut::ViewId(_) => joined.view.executed(),
                 };
@@ -182,7 +191,7 @@ impl Controller {
             Fact::GroupExecuted(set) => Input::GroupExecuted(set),
             Fact::JoinFailed(error) => Input::JoinFailed(error),
             Fact::ReadFailed(error) => Input::ReadFailed(error),
-            Fact::Panicked(error) => Input::Failed(error),
+            Fact::RelayLogFailed(error) | Fact::Panicked(error) => Input::Failed(error),
             Fact::Connected { attempt } => Input::Connected { attempt },
             Fact::ReceiverFailed { attempt, error } => Input::DonorFailed { attempt, error },
             Fact::ApplyFailed {
@@ -270,10 +279,10 @@ impl Controller {
                 Action::ReadOwn => {
                     let executed = self.shared.executed.lock().clone();
                     info!("executed so far: {} transactions", executed.count());
-                    // Nothing is kept from an earlier run, and nothing can be cloned.
+                    // Nothing can be cloned.
                     self.tell(Input::Own {
                         executed,
-                        unapplied: GtidSet::new(),
+                        unapplied: self.unapplied.clone(),
                         can_clone: false,
                     });
                 }
@@ -284,7 +293,14 @@ impl Controller {
                 }
                 Action::ReadGroup => self.request(Request::Read),
                 Action::ReadGroupExecuted => self.request(Request::Executed),
-                Action::ApplyRelayLog | Action::Clone { .. } | Action::StopClone => {
+                Action::ApplyRelayLog => {
+                    info!(
+                        "the relay log holds {} transactions that are not applied",
+                        self.unapplied.count()
+                    );
+                    self.gate.order(Order::ApplyRelayLog);
+                }
+                Action::Clone { .. } | Action::StopClone => {
                     self.tell(Input::Failed(Error::new(
                         ErrorKind::Internal,
                         "asked for what this member cannot do",
@@ -343,7 +359,7 @@ impl Controller {
                 Action::StartCatchUp => {
                     info!("phase 2: {} transactions are queued", self.queued());
                     self.status.lock().donor = None;
-                    self.gate.open();
+                    self.gate.order(Order::Release);
                     self.publish(Event::CatchUp);
                 }
                 Action::DeclareOnline => self.declare_online(),
@@ -396,6 +412,7 @@ impl Controller {
             shared: Arc::clone(&self.shared),
             closer: Closer::new(),
             work: self.work.clone(),
+            bell: self.gate.bell(),
             recycled: self.recycled.clone(),
             facts: self.facts_sender.clone(),
         };
@@ -446,6 +463,9 @@ impl Controller {
         status.gtid_executed = gtid_executed;
         status.transactions = self.shared.applied.load(Relaxed);
         status.received_bytes = self.shared.received_bytes.load(Relaxed);
+        status.overflow_bytes = self.shared.overflow_bytes.load(Relaxed);
+        status.relay_log_bytes = self.shared.relay_log_bytes.load(Relaxed);
+        status.stalled = Duration::from_nanos(self.shared.stalled_nanos.load(Relaxed));
         status.missing = missing;
         status.queued = queued;
         status.rate = rate;

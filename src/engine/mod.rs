@@ -1,9 +1,11 @@
 //! The threads of a member, and the handle that a host holds.
 //!
 //! ```text
-//! rejoin-recv   donor socket -> batches of whole transactions ---+
-//!                                                                +=> rejoin-apply -> Target
-//! group feed -> rejoin-cache (held until phase 1 is over) -------+
+//! rejoin-recv   donor socket -> batches of whole transactions --+
+//!                                                               v
+//! group feed -> rejoin-cache (held until phase 1 is over; more than fits in memory: relay logs)
+//!                                                               v
+//!                                                     rejoin-apply -> Target
 //! rejoin-ctl    runs the recovery machine: facts from all of them in, actions out
 //! rejoin-group  asks the group, so that a slow member never delays the controller
 //! ```
@@ -12,10 +14,13 @@
 //! prompt: the socket that a thread reads from is shut, every wait ends, every thread is joined.
 
 mod applier;
+mod backlog;
 mod cache;
 mod controller;
 mod event;
+mod gate;
 mod intake;
+mod overflow;
 mod parts;
 mod receiver;
 mod shared;
@@ -24,6 +29,7 @@ mod simulation;
 mod status;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -38,6 +44,7 @@ pub use status::Status;
 
 use crate::group::Group;
 use crate::gtid::Uuid;
+use crate::journal::SyncRelayLog;
 use crate::recovery::{Phase, Settings};
 use crate::target::Target;
 use crate::{Error, ErrorKind, Limits, Result};
@@ -48,6 +55,7 @@ use shared::{Clock, Fact, Shared};
 const DEFAULT_SERVER_ID: u32 = 0x7E_7015;
 /// What the group delivers during phase 1 is held up to this many bytes.
 const CACHE_BYTES: usize = 256 << 20;
+const MAX_RELAY_LOG_SIZE: u64 = 64 << 20;
 
 /// What a member is to be made of; [`Member::builder`] begins one.
 pub struct MemberBuilder {
@@ -58,6 +66,9 @@ pub struct MemberBuilder {
     server_id: u32,
     uuid: Option<Uuid>,
     cache_bytes: usize,
+    relay_log_directory: Option<PathBuf>,
+    sync_relay_log: SyncRelayLog,
+    max_relay_log_size: u64,
     subscribers: Subscribers,
 }
 
@@ -69,6 +80,9 @@ impl fmt::Debug for MemberBuilder {
             .field("server_id", &self.server_id)
             .field("uuid", &self.uuid)
             .field("cache_bytes", &self.cache_bytes)
+            .field("relay_log_directory", &self.relay_log_directory)
+            .field("sync_relay_log", &self.sync_relay_log)
+            .field("max_relay_log_size", &self.max_relay_log_size)
             .finish_non_exhaustive()
     }
 }
@@ -118,11 +132,41 @@ impl MemberBuilder {
         self
     }
 
-    /// How many bytes of the group's transactions may wait in memory; default 256 MiB. A feed that
-    /// reaches it pauses until half of them are applied.
+    /// How many bytes of the group's transactions may wait in memory; default 256 MiB. More than that
+    /// goes to the relay log; in a member without one the feed refuses, until half of them are
+    /// applied.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
+        self
+    }
+
+    /// Where the member keeps its relay logs: what the group and donors have sent, is not applied yet
+    /// and does not fit in memory. Default: where the [target](Target::relay_log_directory) says. The
+    /// directory is created where it does not exist, and belongs to one member at a time.
+    ///
+    /// What a run leaves in the relay log of the group's transactions is applied first by the next
+    /// one, if all that comes before it has been executed, and else comes again from the group.
+    #[must_use]
+    pub fn relay_log_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.relay_log_directory = Some(directory.into());
+        self
+    }
+
+    /// What is written to the relay log of the group's transactions, and when it waits for the disk
+    /// (`sync_relay_log`); default [`SyncRelayLog::Never`]: only what does not fit in memory is
+    /// written.
+    #[must_use]
+    pub fn sync_relay_log(mut self, sync: SyncRelayLog) -> Self {
+        self.sync_relay_log = sync;
+        self
+    }
+
+    /// A file of a relay log takes nothing more once it has this many bytes (`max_relay_log_size`);
+    /// default 64 MiB. Files are removed when everything in them is applied.
+    #[must_use]
+    pub fn max_relay_log_size(mut self, bytes: u64) -> Self {
+        self.max_relay_log_size = bytes;
         self
     }
 
@@ -134,7 +178,8 @@ impl MemberBuilder {
     /// Starts the threads; recovery begins at once.
     ///
     /// # Errors
-    /// A setting out of its range, or a thread that cannot be started.
+    /// A setting out of its range, a relay log that cannot be opened, or a thread that cannot be
+    /// started.
     pub fn start(self) -> Result<Member> {
         Parts::assemble(self, Clock::Real(Instant::now()))?.start()
     }
@@ -184,6 +229,9 @@ impl Member {
             server_id: DEFAULT_SERVER_ID,
             uuid: None,
             cache_bytes: CACHE_BYTES,
+            relay_log_directory: None,
+            sync_relay_log: SyncRelayLog::default(),
+            max_relay_log_size: MAX_RELAY_LOG_SIZE,
             subscribers: Subscribers::default(),
         }
     }

@@ -1,21 +1,28 @@
 //! The parts of a member, put together and connected, but without threads.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver as Inbox, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
 use super::applier::Applier;
-use super::cache::{Cache, Gate};
+use super::backlog::Backlog;
+use super::cache::{Cache, Passes};
 use super::controller::{self, Controller, Request, Window};
+use super::gate::Gate;
+use super::overflow::Overflow;
 use super::receiver::ReceiverThreads;
-use super::shared::{self, Clock, Fact, Shared};
+use super::shared::{self, BATCH_BYTES, Clock, Fact, Shared};
 use super::{Member, MemberBuilder, Status};
 use crate::Result;
 use crate::group::{Feed, Group};
 use crate::gtid::{GtidSet, Uuid};
+use crate::journal::SyncRelayLog;
+use crate::journal::relay_log::{
+    APPLIER_CHANNEL, RECOVERY_CHANNEL, RelayLog, RelayLogDirectory, RelayLogOptions,
+};
 use crate::queue::queue;
 use crate::recovery::{Machine, Phase, Settings};
 
@@ -39,6 +46,7 @@ impl Parts {
             .uuid
             .unwrap_or_else(|| Uuid::from_random(rand::random()));
         let executed = builder.target.gtid_executed();
+        let logs = RelayLogs::open(&builder, &executed)?;
         let shared = Arc::new(Shared::new(executed.clone(), builder.subscribers, clock));
         let status = Arc::new(Mutex::new(Status {
             phase: Phase::Joining,
@@ -49,6 +57,9 @@ impl Parts {
             gtid_executed: executed,
             transactions: 0,
             received_bytes: 0,
+            overflow_bytes: 0,
+            stalled: Duration::ZERO,
+            relay_log_bytes: 0,
             missing: 0,
             queued: 0,
             rate: 0,
@@ -60,9 +71,20 @@ impl Parts {
         let (request_sender, requests) = bounded(4);
         let (fences, fence_inbox) = bounded(1);
         let (work, work_inbox) = controller::work_channel();
+        // What waits in it costs memory, too.
+        let (received, receivers_inbox) = bounded(2);
         let (recycle, recycled) = bounded(8);
-        let (transactions, delivered) = queue(builder.cache_bytes as u64);
-        let (gate, released) = Gate::new(delivered.bell());
+        shared.feed_delivered.store(logs.feed_unread(), Relaxed);
+        // Where there is a disk behind it, most of the memory is for what was taken from the queue.
+        let from_donor = (builder.cache_bytes / 8).min(2 * BATCH_BYTES);
+        let for_feed = builder.cache_bytes - from_donor;
+        let in_queue = if logs.feed.is_some() {
+            for_feed / 4
+        } else {
+            for_feed
+        };
+        let (transactions, delivered) = queue(in_queue as u64);
+        let (gate, orders) = Gate::new(Arc::new(delivered.bell()));
         let group: Arc<dyn Group> = Arc::from(builder.group);
         Ok(Self {
             applier: Applier {
@@ -78,11 +100,16 @@ impl Parts {
             },
             cache: Cache {
                 shared: Arc::clone(&shared),
+                facts: facts_sender.clone(),
                 queue: delivered,
-                release: released,
-                is_released: false,
-                held: VecDeque::new(),
-                applier: work.clone(),
+                orders,
+                feed: Backlog::new(for_feed - in_queue, logs.feed),
+                donor: Overflow::new(receivers_inbox, from_donor, logs.donor)?,
+                applier: work,
+                passes: Passes::Nothing,
+                owed: 0,
+                looked: Duration::ZERO,
+                _directory: logs.directory,
             },
             controller: Controller {
                 machine: Machine::new(builder.settings.clone(), uuid, rand::random()),
@@ -98,8 +125,9 @@ impl Parts {
                     news: news_sender,
                 }),
                 gate,
+                unapplied: logs.unapplied,
                 fences,
-                work,
+                work: received,
                 recycled,
                 limits: builder.limits,
                 server_id: builder.server_id,
@@ -154,5 +182,43 @@ impl Parts {
             threads,
             result,
         })
+    }
+}
+
+/// The relay logs of a member, where it has a directory for them.
+#[derive(Default)]
+struct RelayLogs {
+    directory: Option<RelayLogDirectory>,
+    feed: Option<RelayLog>,
+    donor: Option<RelayLog>,
+    /// What an earlier run has left.
+    unapplied: GtidSet,
+}
+
+impl RelayLogs {
+    fn open(builder: &MemberBuilder, executed: &GtidSet) -> Result<Self> {
+        let place = builder.relay_log_directory.clone();
+        let Some(place) = place.or_else(|| builder.target.relay_log_directory()) else {
+            return Ok(Self::default());
+        };
+        let directory = RelayLogDirectory::open(RelayLogOptions {
+            directory: place,
+            segment_bytes: builder.max_relay_log_size,
+            server_id: builder.server_id,
+            limits: builder.limits.clone(),
+        })?;
+        let (feed, unapplied) =
+            directory.reopen_log(APPLIER_CHANNEL, builder.sync_relay_log, executed)?;
+        let donor = directory.empty_log(RECOVERY_CHANNEL, SyncRelayLog::Never)?;
+        Ok(Self {
+            directory: Some(directory),
+            feed: Some(feed),
+            donor: Some(donor),
+            unapplied,
+        })
+    }
+
+    fn feed_unread(&self) -> u64 {
+        self.feed.as_ref().map_or(0, RelayLog::unread)
     }
 }

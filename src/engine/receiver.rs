@@ -12,10 +12,11 @@ use super::intake::Intake;
 use super::shared::{Fact, Shared, Source, Work, spawn};
 use crate::gtid::Uuid;
 use crate::net::{BinlogStream, Closer, ConnectOptions, Connection, DumpRequest, Endpoint};
+use crate::queue::Bell;
 use crate::transaction::Batch;
 use crate::{Error, ErrorKind, Limits, Result};
 
-/// How long a full applier is waited for before the receiver looks whether it is to stop.
+/// How long a full cache is waited for before the receiver looks whether it is to stop.
 const OFFER: Duration = Duration::from_millis(50);
 
 /// What reads donors for the controller, one at a time.
@@ -71,6 +72,8 @@ pub(super) struct Receiver {
     /// Stops this thread wherever it is.
     pub(super) closer: Closer,
     pub(super) work: Sender<Work>,
+    /// Tells the cache that there is something in `work`.
+    pub(super) bell: Arc<Bell<Batch>>,
     pub(super) recycled: Pool<Batch>,
     pub(super) facts: Sender<Fact>,
 }
@@ -134,7 +137,10 @@ impl Receiver {
                 return false;
             }
             match self.work.send_timeout(work, OFFER) {
-                Ok(()) => return true,
+                Ok(()) => {
+                    self.bell.ring();
+                    return true;
+                }
                 Err(SendTimeoutError::Timeout(back)) => {
                     self.shared.held_back.store(true, Relaxed);
                     work = back;

@@ -42,6 +42,15 @@ pub(super) struct Shared {
     pub(super) received_bytes: AtomicU64,
     /// Whether the applier kept a receiver waiting since the controller last looked.
     pub(super) held_back: AtomicBool,
+    /// Nanoseconds for which the applier kept donors waiting.
+    pub(super) stalled_nanos: AtomicU64,
+    /// Bytes of donors' transactions that went to the disk because the applier was behind.
+    pub(super) overflow_bytes: AtomicU64,
+    /// Bytes of the relay log of what the group has delivered.
+    pub(super) relay_log_bytes: AtomicU64,
+    /// When the cache has to be woken though nothing happens, in nanoseconds since the start;
+    /// written by the cache thread.
+    pub(super) cache_due: AtomicU64,
     /// Batches of connections to donors up to this one are dropped unapplied.
     pub(super) cancelled: AtomicU32,
     pub(super) subscribers: Subscribers,
@@ -81,6 +90,10 @@ impl Shared {
             applied: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
             held_back: AtomicBool::new(false),
+            stalled_nanos: AtomicU64::new(0),
+            overflow_bytes: AtomicU64::new(0),
+            relay_log_bytes: AtomicU64::new(0),
+            cache_due: AtomicU64::new(u64::MAX),
             cancelled: AtomicU32::new(0),
             subscribers,
             phase_changed: Condvar::new(),
@@ -123,6 +136,8 @@ pub(super) enum Fact {
         error: Error,
     },
     Fenced,
+    /// The cache's: it can neither take in nor pass on any more.
+    RelayLogFailed(Error),
     /// A thread has panicked.
     Panicked(Error),
     /// The owner's.

@@ -26,6 +26,14 @@ pub struct Status {
     pub transactions: u64,
     /// Bytes of events received from donors since the start.
     pub received_bytes: u64,
+    /// Bytes of donors' transactions that went to the disk since the start, because the applier was
+    /// behind.
+    pub overflow_bytes: u64,
+    /// Time since the start for which donors were kept waiting, because the applier was behind.
+    pub stalled: Duration,
+    /// Bytes of the relay log: what the group has delivered, and fits in memory no more or is to
+    /// outlive a crash (see [`SyncRelayLog`](crate::journal::SyncRelayLog)). Measured once a second.
+    pub relay_log_bytes: u64,
     /// Transactions up to the cut that are not executed yet; 0 before the join.
     pub missing: u64,
     /// Transactions that the group has delivered and that are not applied yet.

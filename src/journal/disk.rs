@@ -90,6 +90,25 @@ impl Disk {
         file.write_all(bytes)
     }
 
+    /// Takes the space for `length` bytes from `offset` on, without a change of the file's length, so
+    /// that a disk that is too full says so before anything is written. Where the file system cannot
+    /// do that, the write will tell.
+    pub(crate) fn reserve(&self, file: &File, offset: u64, length: u64) -> io::Result<()> {
+        self.step()?;
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{FallocateFlags, fallocate};
+            use rustix::io::Errno;
+            match fallocate(file, FallocateFlags::KEEP_SIZE, offset, length) {
+                Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (file, offset, length);
+        Ok(())
+    }
+
     /// Writes one byte at `offset`, and comes back to where the file stood.
     pub(crate) fn patch(&self, mut file: &File, offset: u64, byte: u8) -> io::Result<()> {
         self.step()?;

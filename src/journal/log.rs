@@ -75,7 +75,7 @@ impl Journal {
         let index = Index::read(directory, &options.base_name)?;
         match recover(&index, limits, from, replay)? {
             Some(recovered) => Self::resume(disk, index, options, recovered),
-            None => Self::create(disk, index, options, GtidSet::new()),
+            None => Self::create(disk, index, options, 1, GtidSet::new()),
         }
     }
 
@@ -104,20 +104,22 @@ impl Journal {
         Ok(())
     }
 
-    fn create(
+    /// Makes an empty log whose first segment has this number, with `executed` as what came before.
+    pub(super) fn create(
         disk: Disk,
-        index: Index,
+        mut index: Index,
         options: JournalOptions,
+        number: u64,
         executed: GtidSet,
     ) -> Result<Self> {
         let format = Arc::new(FormatDescription::new(SERVER_VERSION, CHECKSUM)?);
-        let mut index = index;
-        let made = make_segment(&disk, &index, &options, 1, &format, &executed)?;
-        index.store(&disk, vec![1])?;
+        let made = make_segment(&disk, &index, &options, number, &format, &executed)?;
+        index.store(&disk, vec![number])?;
         Ok(Self::at(disk, index, options, format, executed, made))
     }
 
-    fn resume(
+    /// Goes on with the log that was recovered.
+    pub(super) fn resume(
         disk: Disk,
         index: Index,
         options: JournalOptions,
@@ -183,6 +185,10 @@ impl Journal {
         self.end
     }
 
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+
     /// Bytes that wait for [`Journal::commit`].
     pub fn pending_bytes(&self) -> usize {
         self.pending.bytes().len()
@@ -237,12 +243,20 @@ impl Journal {
             return Ok(self.end);
         }
         self.failed = true;
+        if self.options.reserve {
+            let length = self.pending.bytes().len() as u64;
+            self.disk
+                .reserve(&self.file, self.end.offset, length)
+                .map_err(|error| self.io_error("reserve space for the log", error))?;
+        }
         if let Err(error) = self.disk.write(&self.file, self.pending.bytes()) {
             // Best effort: without the torn part the log reads as it stood.
             let _ = self.file.set_len(self.end.offset);
             return Err(self.io_error("write to the log", error));
         }
-        self.sync()?;
+        if self.options.sync {
+            self.sync_file()?;
+        }
         self.failed = false;
         self.end.offset += self.pending.bytes().len() as u64;
         self.end.sequence_number = self.clock.sequence_number();
@@ -255,10 +269,20 @@ impl Journal {
         Ok(self.end)
     }
 
-    fn sync(&self) -> Result<()> {
-        if !self.options.sync {
-            return Ok(());
-        }
+    /// Waits until everything that was committed is on the disk: for logs whose commits do not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TargetIo`]; the journal takes nothing more, because a second sync of the same
+    /// file may succeed without having written what the first one lost.
+    pub(super) fn sync(&mut self) -> Result<()> {
+        self.check_usable()?;
+        self.failed = true;
+        self.sync_file()?;
+        self.failed = false;
+        Ok(())
+    }
+
+    fn sync_file(&self) -> Result<()> {
         self.disk
             .sync(&self.file)
             .map_err(|error| self.io_error("sync the log", error))
@@ -274,9 +298,7 @@ impl Journal {
             .write(&self.file, self.pending.bytes())
             .map_err(|error| self.io_error("write to the log", error))?;
         self.mark_in_use(false)?;
-        self.disk
-            .sync(&self.file)
-            .map_err(|error| self.io_error("sync the log", error))?;
+        self.sync_file()?;
         self.next_segment()?;
         self.failed = false;
         Ok(())

@@ -31,17 +31,24 @@
 //! - `segment`: reading the events of one segment;
 //! - `recover`: reading a whole log, from a position to its end;
 //! - `log`: the journal that is written to;
+//! - `reading`: reading a log on while it is written;
+//! - `relay_log`: a log of what is not applied yet: filled at one end, read and purged at the other;
+//! - `lock`: one process for each directory;
 //! - `disk`: operations on files, where tests put their faults.
 
 pub(crate) mod compose;
 pub(crate) mod disk;
 pub(crate) mod index;
+pub(crate) mod lock;
 mod log;
+mod reading;
 pub(crate) mod recover;
+pub(crate) mod relay_log;
 pub(crate) mod segment;
 mod tail;
 
 pub use log::Journal;
+pub use relay_log::{RelayLogSurvey, SyncRelayLog};
 pub use tail::{LogTail, SegmentHold};
 
 use std::time::Duration;
@@ -77,6 +84,9 @@ pub struct JournalOptions {
     /// Whether a commit waits for the disk (`sync_binlog=1`). Default true; with false, a crash of the
     /// machine (not of the process) may lose the last transactions, never tear them.
     pub sync: bool,
+    /// Whether the space of a group commit is taken before it is written, so that a full disk is
+    /// noticed before it has part of a transaction (Linux only). Default false.
+    pub reserve: bool,
 }
 
 impl Default for JournalOptions {
@@ -88,6 +98,7 @@ impl Default for JournalOptions {
             expire_after: Some(Duration::from_secs(30 * 24 * 3600)),
             keep_bytes: None,
             sync: true,
+            reserve: false,
         }
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Recovered {
     pub(crate) end: Position,
     /// All GTIDs up to there.
     pub(crate) executed: GtidSet,
+    /// What stood before the first segment that was read.
+    pub(crate) previous: GtidSet,
     /// The format description of the last segment.
     pub(crate) format: Arc<FormatDescription>,
     /// Whether the last segment ends with Rotate: its successor was never made.
@@ -50,6 +52,7 @@ pub(crate) fn recover(
     let mut reading = Reading {
         limits,
         executed: None,
+        previous: GtidSet::new(),
         recycled: Batch::default(),
         visit,
     };
@@ -100,6 +103,7 @@ struct Reading<'a> {
     limits: &'a Limits,
     /// Unknown until the first segment's Previous_gtids are read.
     executed: Option<GtidSet>,
+    previous: GtidSet,
     recycled: Batch,
     visit: &'a mut dyn FnMut(&Batch) -> Result<()>,
 }
@@ -180,6 +184,7 @@ impl Reading<'_> {
         Ok(Recovered {
             end: scan.end,
             executed: self.executed.clone().unwrap_or_default(),
+            previous: self.previous.clone(),
             format,
             rotated: scan.rotated,
             torn: cut.then_some((behind, reason)),
@@ -222,7 +227,10 @@ impl Reading<'_> {
     /// What a segment says of those before it has to agree with what they were found to hold.
     fn check_previous(&mut self, previous: GtidSet, skipping: bool) -> Result<()> {
         match &self.executed {
-            None => self.executed = Some(previous),
+            None => {
+                self.previous.clone_from(&previous);
+                self.executed = Some(previous);
+            }
             Some(executed) if skipping && previous.is_subset(executed) => {}
             Some(executed) if *executed == previous => {}
             Some(executed) => {

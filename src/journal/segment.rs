@@ -73,6 +73,15 @@ impl SegmentReader {
         self.length
     }
 
+    /// The file may have grown since: it is read up to its present end.
+    pub(crate) fn extend(&mut self) -> Result<()> {
+        let metadata = self.file.metadata();
+        self.length = metadata
+            .map_err(|error| io_error("read the log", &self.path, error))?
+            .len();
+        Ok(())
+    }
+
     /// Goes on at another offset.
     pub(crate) fn seek(&mut self, offset: u64) -> Result<()> {
         self.file

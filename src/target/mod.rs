@@ -7,6 +7,8 @@ pub mod key;
 pub mod schema;
 pub mod store;
 
+use std::path::PathBuf;
+
 use crate::Error;
 use crate::gtid::GtidSet;
 use crate::transaction::Batch;
@@ -18,6 +20,12 @@ use crate::transaction::Batch;
 pub trait Target: Send {
     /// What the target has durably executed.
     fn gtid_executed(&self) -> GtidSet;
+
+    /// Where a member keeps its relay logs beside this target, unless it is told another place; `None`
+    /// (the default) for none: what waits to be applied is held in memory only.
+    fn relay_log_directory(&self) -> Option<PathBuf> {
+        None
+    }
 
     /// Applies the transactions of `batch` in order and makes them durable, each whole and together
     /// with its GTID: one group commit.

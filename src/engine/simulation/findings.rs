@@ -83,6 +83,7 @@ fn the_view_change_is_told_though_its_batch_fails() {
             batch: assembler.take(Batch::new()),
         })
         .expect("there is room");
+    parts.cache.turn();
     parts.applier.turn();
     let told: Vec<Fact> = parts.controller.facts.try_iter().collect();
     assert!(

@@ -201,7 +201,7 @@ impl History {
     /// What applying `bytes`, events without checksums, as the transaction at `place` would do.
     pub(super) fn judge(&self, place: usize, bytes: &[u8]) -> Verdict {
         let known = &self.transactions[place];
-        if is_same(&known.bytes, bytes) {
+        if is_same(&self.format, &known.bytes, bytes) {
             Verdict::Right
         } else if bytes.ends_with(CONFLICT) {
             Verdict::Conflict
@@ -248,21 +248,42 @@ pub(super) fn events(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Whether `stripped` are the events of `sent` without their checksums.
-fn is_same(sent: &[u8], mut stripped: &[u8]) -> bool {
-    for event in events(sent) {
-        let body = event.len() - 4;
-        let Some((ours, rest)) = stripped.split_at_checked(body) else {
+/// Whether `stripped` are the events of `sent` without their checksums, as sent or as a relay log
+/// gives them back: at other positions, and with a logical clock of its own.
+fn is_same(format: &FormatDescription, sent: &[u8], mut stripped: &[u8]) -> bool {
+    for (number, event) in events(sent).enumerate() {
+        let length = |bytes: &[u8]| EventHeader::decode(bytes).map_or(0, |header| header.length);
+        let Some((ours, rest)) = stripped.split_at_checked(length(stripped) as usize) else {
             return false;
         };
-        let length = EventHeader::LENGTH_OFFSET..EventHeader::LENGTH_OFFSET + 4;
-        let same = ours[..length.start] == event[..length.start]
-            && ours[length.clone()] == (body as u32).to_le_bytes()
-            && ours[length.end..] == event[length.end..body];
+        let event = &event[..event.len() - 4];
+        let place = EventHeader::LENGTH_OFFSET..EventHeader::LENGTH_OFFSET + 8;
+        let same = if number == 0 {
+            is_same_gtid(format, event, ours)
+        } else {
+            ours.len() == event.len()
+                && ours[..place.start] == event[..place.start]
+                && ours[place.end..] == event[place.end..]
+        };
         if !same {
             return false;
         }
         stripped = rest;
     }
     stripped.is_empty()
+}
+
+/// Whether two GTID events differ in nothing but the logical clock and the length that follows from it.
+fn is_same_gtid(format: &FormatDescription, one: &[u8], other: &[u8]) -> bool {
+    let heads = [one, other].map(|event| event.get(..EventHeader::LENGTH_OFFSET));
+    let (Ok(one), Ok(mut other)) = (
+        GtidEvent::decode(format, one),
+        GtidEvent::decode(format, other),
+    ) else {
+        return false;
+    };
+    other.last_committed = one.last_committed;
+    other.sequence_number = one.sequence_number;
+    other.transaction_length = one.transaction_length;
+    heads[0] == heads[1] && one == other
 }

@@ -2,6 +2,7 @@
 //! hand in an order that the seed chooses.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -24,6 +25,7 @@ use crate::engine::shared::{Clock, Fact, Turn};
 use crate::engine::{Events, Member};
 use crate::group::{Cut, Group, View};
 use crate::gtid::Uuid;
+use crate::journal::SyncRelayLog;
 use crate::recovery::{Machine, Phase, Settings};
 
 /// The joiner's own UUID.
@@ -74,6 +76,7 @@ impl Joiner {
         account: &Arc<Mutex<Account>>,
         clock: &Arc<AtomicU64>,
         settings: &Settings,
+        relay_logs: Option<&Path>,
         random: &mut StdRng,
     ) -> Self {
         let cache_bytes = [5_000, 100_000, 100_000_000][random.random_range(0..3)];
@@ -81,10 +84,22 @@ impl Joiner {
             account: Arc::clone(account),
             world: Arc::clone(world),
         };
-        let builder = Member::builder(SimGroup(Arc::clone(world)), ledger)
+        let mut builder = Member::builder(SimGroup(Arc::clone(world)), ledger)
             .settings(settings.clone())
             .cache_bytes(cache_bytes)
             .uuid(OWN);
+        if let Some(directory) = relay_logs {
+            let sync = match random.random_range(0..4) {
+                0 => SyncRelayLog::Each,
+                1 => SyncRelayLog::Transactions(5),
+                2 => SyncRelayLog::Interval(Duration::from_millis(300)),
+                _ => SyncRelayLog::Never,
+            };
+            builder = builder
+                .relay_log_directory(directory)
+                .sync_relay_log(sync)
+                .max_relay_log_size(20_000);
+        }
         let events = builder.events();
         let parts = Parts::assemble(builder, Clock::Virtual(Arc::clone(clock)))
             .expect("settings in their ranges");
@@ -108,7 +123,7 @@ impl Joiner {
             auditor: Auditor::new(settings.clone()),
             asked: None,
             applier_free: 0,
-            slowness: [0, 2_000_000, 300_000_000][random.random_range(0..3)],
+            slowness: [0, 2_000_000, 300_000_000, 5 * SECOND][random.random_range(0..4)],
             look: 0,
             cache_bytes,
             trace: 0,
@@ -127,18 +142,24 @@ impl Joiner {
     /// Where it stands, for the one who looks into a finding.
     pub(super) fn describe(&self) -> String {
         format!(
-            "{:?}; cache {} batches, {}; applier {} waiting, free at {}; {:?}; {:?}",
+            "{:?}; cache {:?}, passes {:?}; applier {} waiting, free at {}; {:?}; {:?}",
             self.phase(),
-            self.cache.held.len(),
-            if self.cache.is_released {
-                "released"
-            } else {
-                "held"
-            },
+            self.cache.feed,
+            self.cache.passes,
             self.applier.work.len(),
             self.applier_free,
             self.controller.shared,
             self.controller.machine,
+        )
+    }
+
+    /// Bytes of the feed's that went to the disk alone, bytes of donors', and transactions that were
+    /// in the relay log at the start.
+    pub(super) fn on_disk(&self) -> (u64, u64, u64) {
+        (
+            self.cache.feed.spilled_bytes(),
+            self.cache.shared.overflow_bytes.load(Relaxed),
+            self.controller.unapplied.count(),
         )
     }
 
@@ -151,6 +172,7 @@ impl Joiner {
             self.connection.as_ref().map(|connection| connection.due),
             self.asked.as_ref().map(|(at, _)| *at),
             matches!(self.phase(), Phase::Transfer | Phase::CatchUp).then_some(self.look),
+            self.cache.due().map(|at| at.as_nanos() as u64),
             applier,
         ]
         .into_iter()
@@ -183,12 +205,7 @@ impl Joiner {
             || !self.applier.fences.is_empty()
             || !self.applier.work.is_empty();
         add(has_work && self.applier_free <= now, Actor::Applier);
-        let can_pass_on =
-            self.cache.is_released && !self.cache.held.is_empty() && !self.cache.applier.is_full();
-        add(
-            self.cache.queue.has_next() || !self.cache.release.is_empty() || can_pass_on,
-            Actor::Cache,
-        );
+        add(self.cache.is_ready(), Actor::Cache);
         let answers = self
             .asked
             .as_ref()
@@ -339,10 +356,16 @@ impl Joiner {
 
     fn check_memory(&self) -> Result<(), String> {
         // A delivery is taken as long as there is room: the last one may go beyond.
-        let cached = self.cache.queue.outstanding();
         let largest = 20 * super::network::LARGEST_TRANSACTION;
-        if cached > (self.cache_bytes + largest) as u64 {
-            return Err(format!("the cache holds {cached} bytes"));
+        let queued = self.cache.queue.outstanding() as usize;
+        let held = if self.cache.feed.can_spill() {
+            self.cache.feed.head_bytes()
+        } else {
+            // The queue counts that, too.
+            0
+        };
+        if queued + held + self.cache.donor.head_bytes() > self.cache_bytes + 3 * largest {
+            return Err(format!("the cache holds {queued} and {held} bytes"));
         }
         let received = self.connection.as_ref().map_or(0, Connection::byte_size);
         if received > Connection::LIMIT {

@@ -37,6 +37,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tempfile::TempDir;
 
 use crate::recovery::{
     DonorPolicy, OnlineRule, Phase, Reaction, Reactions, Selector, Settings, SlowDonor,
@@ -56,6 +57,8 @@ struct Simulation {
     clock: Arc<AtomicU64>,
     settings: Settings,
     joiner: Option<Joiner>,
+    /// Where the joiner's processes keep their relay logs, if they do.
+    relay_logs: Option<TempDir>,
     /// When the joiner's process is started again.
     restart: u64,
     /// When the group does its next step, commits, and delivers.
@@ -77,8 +80,20 @@ struct Outcome {
     lives: u64,
     errors: u64,
     transactions: u64,
+    /// Bytes of the feed's that went to a relay log, and of donors'.
+    spilled: u64,
+    overflowed: u64,
+    /// Transactions that a run found in the relay log.
+    found: u64,
     steps: u64,
     trace: u64,
+}
+
+/// Where files cost little, if there is such a place.
+fn memory_directory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("a directory for relay logs")
 }
 
 fn draw_settings(random: &mut StdRng) -> Settings {
@@ -133,6 +148,7 @@ impl Simulation {
             account: Arc::new(Mutex::new(account)),
             clock: Arc::default(),
             joiner: None,
+            relay_logs: random.random_range(0..2).eq(&0).then(memory_directory),
             restart: 0,
             group_due: 0,
             commit_due: 0,
@@ -223,6 +239,7 @@ impl Simulation {
             &self.account,
             &self.clock,
             &self.settings,
+            self.relay_logs.as_ref().map(TempDir::path),
             &mut self.random,
         );
         if self.healed.is_some() {
@@ -307,6 +324,10 @@ impl Simulation {
             self.outcome.sleeps += u64::from(joiner.auditor.sleeps);
             self.outcome.attempts += u64::from(joiner.auditor.attempts());
             self.outcome.trace = self.outcome.trace.rotate_left(1) ^ joiner.trace;
+            let (spilled, overflowed, found) = joiner.on_disk();
+            self.outcome.spilled += spilled;
+            self.outcome.overflowed += overflowed;
+            self.outcome.found += found;
         }
         self.world.lock().delivery = None;
         self.account.lock().dies_after = None;
@@ -454,6 +475,10 @@ fn simulation() {
     let seen = seen.into_inner();
     // Runs in which nothing happens prove nothing.
     assert!(seen.attempts > count && seen.sleeps > count / 10 && seen.errors > count / 10);
+    assert!(
+        seen.spilled > 100 * count && seen.overflowed > 100 * count && seen.found > count / 100,
+        "{seen:?}"
+    );
     if std::env::var_os("REJOIN_SEEDS").is_some() {
         report(&seen);
     }
@@ -470,6 +495,9 @@ fn add(seen: &mut Outcome, outcome: &Outcome) {
     seen.lives += outcome.lives;
     seen.errors += outcome.errors;
     seen.transactions += outcome.transactions;
+    seen.spilled += outcome.spilled;
+    seen.overflowed += outcome.overflowed;
+    seen.found += outcome.found;
     seen.steps += outcome.steps;
 }
 

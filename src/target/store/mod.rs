@@ -18,6 +18,7 @@
 //! DIR/rejoin.lock                        held while the store is open for writing
 //! DIR/binlog.index, DIR/binlog.000001    the binary log, see `journal`
 //! DIR/checkpoint.000000000123            all tables at commit number 123, see `checkpoint`
+//! DIR/relay/                             relay logs of the member that the store belongs to
 //! ```
 //!
 //! - `tree`: the rows of one table;
@@ -30,7 +31,6 @@
 mod apply;
 mod checkpoint;
 mod layout;
-mod lock;
 mod reader;
 mod rows;
 mod schema_change;
@@ -47,6 +47,7 @@ use std::sync::Arc;
 use crate::gtid::GtidSet;
 use crate::journal::disk::{Disk, io_error};
 use crate::journal::index::Index;
+use crate::journal::lock::Lock;
 use crate::journal::recover::recover;
 use crate::journal::{Journal, JournalOptions, LogTail, Position};
 use crate::target::Target;
@@ -55,10 +56,12 @@ use crate::{Error, ErrorKind, Limits, Result};
 
 use apply::Applier;
 use checkpoint::Checkpointer;
-use lock::Lock;
 use state::{Published, State};
 
 pub use reader::{Reader, Row, Scan, Snapshot};
+
+/// The directory of relay logs in the store's.
+pub(crate) const RELAY_LOGS: &str = "relay";
 
 /// How a store works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -290,6 +293,10 @@ impl Store {
 impl Target for Store {
     fn gtid_executed(&self) -> GtidSet {
         self.state.gtid_executed.clone()
+    }
+
+    fn relay_log_directory(&self) -> Option<PathBuf> {
+        Some(self.directory.join(RELAY_LOGS))
     }
 
     fn apply(&mut self, batch: &Batch) -> Result<()> {

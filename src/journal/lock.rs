@@ -1,12 +1,12 @@
-//! Keeps a second process out of a store.
+//! Keeps a second process out of a directory of logs.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 
-use crate::journal::disk::io_error;
+use super::disk::io_error;
 use crate::{Error, ErrorKind, Result};
 
-/// The lock on a store's directory, held for as long as this lives.
+/// The lock on a directory, held for as long as this lives.
 ///
 /// The operating system gives it back however the process ends; the file stays and means nothing.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ impl Drop for Lock {
         // Closing alone is not enough: a child process that another thread is just starting has the
         // descriptor too until its program is loaded, and with it the lock.
         if let Err(error) = self.file.unlock() {
-            log::warn!("the lock of the store cannot be given back: {error}");
+            log::warn!("the lock of the directory cannot be given back: {error}");
         }
     }
 }
@@ -27,7 +27,7 @@ impl Drop for Lock {
 impl Lock {
     pub(crate) fn take(directory: &Path) -> Result<Self> {
         let path = directory.join("rejoin.lock");
-        let failed = |error| io_error("lock the store", &path, error);
+        let failed = |error| io_error("lock the directory", &path, error);
         let file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -38,7 +38,7 @@ impl Lock {
             Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(Error::new(
                 ErrorKind::TargetLocked,
-                "another process uses the store",
+                "another process uses the directory",
             )
             .in_file(path.display().to_string())
             .remedy("stop the other process, or give each member a directory of its own")),

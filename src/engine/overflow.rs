@@ -1,0 +1,170 @@
+//! What donors have sent and the applier has not taken: the recovery channel on its way.
+//!
+//! A donor that cannot write drops the connection after its `net_write_timeout`, so that a receiver
+//! may not wait for the applier without end. It may wait for a moment, though: most of the time the
+//! applier is only slower than the donor, and what the donor keeps need not be written to a disk here.
+//! So a receiver waits at most [`PATIENCE`], and then [`ALLOWANCE`] goes to the disk, again and again,
+//! until the applier has taken everything from there.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, TryRecvError, never};
+
+use super::backlog::Backlog;
+use super::shared::{Shared, Source, Work};
+use crate::Result;
+use crate::gtid::GtidSet;
+use crate::journal::relay_log::RelayLog;
+use crate::transaction::Batch;
+
+/// How long a receiver waits for the applier at most, where there is a relay log.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Bytes that go to the disk after each wait: enough to keep a donor busy whose buffers are large.
+const ALLOWANCE: usize = 16 << 20;
+
+pub(super) struct Overflow {
+    inbox: Receiver<Work>,
+    backlog: Backlog,
+    /// The connection that everything in the backlog came from.
+    connection: u32,
+    /// Since when there has been no room, or when the last allowance was given.
+    full_since: Option<Duration>,
+    /// Bytes that may still go to the disk.
+    allowance: usize,
+    /// Up to when the time was counted in which a receiver had to wait.
+    waited_until: Option<Duration>,
+}
+
+impl Overflow {
+    /// `budget` is in bytes of memory; those that wait in the inbox and for the applier come on top.
+    ///
+    /// # Errors
+    /// Where `log` cannot be emptied.
+    pub(super) fn new(inbox: Receiver<Work>, budget: usize, log: Option<RelayLog>) -> Result<Self> {
+        let mut backlog = Backlog::new(budget, log);
+        // The log is dropped with its connection: it may begin with anything.
+        backlog.begin(GtidSet::new(), Duration::ZERO)?;
+        Ok(Self {
+            inbox,
+            backlog,
+            connection: 0,
+            full_since: None,
+            allowance: 0,
+            waited_until: None,
+        })
+    }
+
+    /// Takes in what receivers have sent, as far as there is room or it has waited long enough.
+    /// Whether there was something.
+    pub(super) fn take_in(&mut self, shared: &Shared, now: Duration) -> Result<bool> {
+        let mut has_worked = false;
+        while self.is_willing(now) {
+            match self.inbox.try_recv() {
+                Ok(work) => self.push(work, shared, now)?,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    self.inbox = never();
+                    break;
+                }
+            }
+            has_worked = true;
+        }
+        self.backlog.write(now)?;
+        self.count_wait(shared, now);
+        Ok(has_worked)
+    }
+
+    fn push(&mut self, work: Work, shared: &Shared, now: Duration) -> Result<()> {
+        let Source::Donor(connection) = work.source else {
+            return Ok(());
+        };
+        if connection != self.connection {
+            self.clear()?;
+            self.connection = connection;
+        }
+        let spilled = self.backlog.spilled_bytes();
+        self.backlog.push(work.batch, now)?;
+        let spilled = self.backlog.spilled_bytes() - spilled;
+        shared.overflow_bytes.fetch_add(spilled, Relaxed);
+        self.allowance = self.allowance.saturating_sub(spilled as usize);
+        Ok(())
+    }
+
+    /// Whether the next batch may be taken.
+    fn is_willing(&mut self, now: Duration) -> bool {
+        if self.backlog.has_room() {
+            self.full_since = None;
+            self.allowance = 0;
+            return true;
+        }
+        if !self.backlog.can_spill() {
+            return false;
+        }
+        let since = *self.full_since.get_or_insert(now);
+        if now >= since + PATIENCE {
+            self.full_since = Some(now);
+            self.allowance = ALLOWANCE;
+        }
+        self.allowance > 0
+    }
+
+    /// Whether a receiver waits although it could be spared that.
+    fn is_full(&self) -> bool {
+        !self.inbox.is_empty() && !self.backlog.has_room() && self.allowance == 0
+    }
+
+    fn count_wait(&mut self, shared: &Shared, now: Duration) {
+        if let Some(from) = self.waited_until.take() {
+            let time = now.saturating_sub(from).as_nanos() as u64;
+            shared.stalled_nanos.fetch_add(time, Relaxed);
+        }
+        self.waited_until = self.is_full().then_some(now);
+    }
+
+    /// When [`take_in`](Self::take_in) has to be called though nothing comes.
+    pub(super) fn due(&self) -> Option<Duration> {
+        if !self.is_full() || !self.backlog.can_spill() {
+            return None;
+        }
+        self.full_since.map(|since| since + PATIENCE)
+    }
+
+    /// The oldest transactions, and where they are from.
+    pub(super) fn next(&mut self, shared: &Shared) -> Result<Option<(Source, Batch)>> {
+        if self.backlog.is_empty() {
+            return Ok(None);
+        }
+        if self.connection <= shared.cancelled.load(Acquire) {
+            self.clear()?;
+            return Ok(None);
+        }
+        let source = Source::Donor(self.connection);
+        Ok(self.backlog.next()?.map(|batch| (source, batch)))
+    }
+
+    /// Forgets everything, as at each new donor.
+    pub(super) fn clear(&mut self) -> Result<()> {
+        self.full_since = None;
+        self.allowance = 0;
+        self.backlog.clear()
+    }
+
+    /// Whether [`take_in`](Self::take_in) would find something.
+    #[cfg(test)]
+    pub(super) fn takes(&mut self, now: Duration) -> bool {
+        !self.inbox.is_empty() && self.is_willing(now)
+    }
+
+    /// Whether [`next`](Self::next) would find something.
+    #[cfg(test)]
+    pub(super) fn has_next(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Bytes held in memory.
+    #[cfg(test)]
+    pub(super) fn head_bytes(&self) -> usize {
+        self.backlog.head_bytes()
+    }
+}

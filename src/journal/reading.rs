@@ -1,0 +1,176 @@
+//! Reading a log on, in order, while it is written.
+
+use super::index::Index;
+use super::segment::{Next, SegmentReader};
+use super::{Journal, Position};
+use crate::binlog::{ChecksumAlgorithm, EventType};
+use crate::transaction::{Assembler, Batch, Progress};
+use crate::{Error, ErrorKind, Limits, Result};
+
+/// A batch that is read has at most about this many bytes; one transaction may be larger.
+const BATCH_BYTES: usize = 4 << 20;
+/// And at most this many transactions.
+const BATCH_TRANSACTIONS: usize = 1024;
+
+/// A place in a log from which its transactions are read in batches. Belongs to the thread that writes
+/// the log: it trusts that nothing is appended while it reads.
+#[derive(Debug)]
+pub(crate) struct LogReader {
+    limits: Limits,
+    /// Behind the last transaction that was given out. Offset 0 is the beginning of the segment.
+    position: Position,
+    segment: Option<OpenSegment>,
+}
+
+/// The segment of the position, opened, its head read.
+#[derive(Debug)]
+struct OpenSegment {
+    events: SegmentReader,
+    assembler: Assembler,
+    /// Its Rotate event was read.
+    is_over: bool,
+}
+
+impl LogReader {
+    /// Reads from the first transaction of a segment on.
+    pub(crate) fn at_segment(number: u64, limits: Limits) -> Self {
+        Self {
+            limits,
+            position: Position {
+                segment: number,
+                offset: 0,
+                sequence_number: 0,
+            },
+            segment: None,
+        }
+    }
+
+    /// The segment that is read from now.
+    pub(crate) fn segment(&self) -> u64 {
+        self.position.segment
+    }
+
+    /// Passes over everything up to `position`.
+    pub(crate) fn skip_to(&mut self, position: Position) {
+        self.position = position;
+        self.segment = None;
+    }
+
+    /// The next transactions up to the end of the journal, or `None` where there are none; `recycled`
+    /// lends its memory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TargetIo`]; [`ErrorKind::TargetCorrupt`] where the files no longer hold what was
+    /// written to them.
+    pub(crate) fn read(&mut self, journal: &Journal, recycled: Batch) -> Result<Option<Batch>> {
+        let end = journal.end();
+        loop {
+            let path = journal.index().file_path(self.position.segment);
+            let in_file = |error: Error| error.in_file(path.display().to_string());
+            let mut open = match self.segment.take() {
+                Some(open) => open,
+                None => self.open(journal.index()).map_err(in_file)?,
+            };
+            let is_last = self.position.segment >= end.segment;
+            open.events.extend()?;
+            let limit = if is_last {
+                end.offset
+            } else {
+                open.events.length()
+            };
+            self.gather(&mut open, limit).map_err(in_file)?;
+            if !open.assembler.ready().is_empty() {
+                let batch = open.assembler.take(recycled);
+                self.segment = Some(open);
+                return Ok(Some(batch));
+            }
+            if is_last {
+                self.segment = Some(open);
+                return Ok(None);
+            }
+            if !open.is_over {
+                return Err(in_file(damaged("it has no Rotate event at its end")));
+            }
+            self.position = Position {
+                segment: self.position.segment + 1,
+                offset: 0,
+                sequence_number: 0,
+            };
+        }
+    }
+
+    /// Opens the segment of the position, reads its head, and goes on where the position is.
+    fn open(&mut self, index: &Index) -> Result<OpenSegment> {
+        let path = index.file_path(self.position.segment);
+        let mut events = SegmentReader::open(&path, &self.limits)?;
+        let mut assembler = Assembler::new(self.limits.clone(), ChecksumAlgorithm::Crc32);
+        loop {
+            match events.next()? {
+                Next::Event(event) => {
+                    let is_last = event.get(4) == Some(&EventType::PREVIOUS_GTIDS.0);
+                    assembler.push(event).map_err(changed)?;
+                    if is_last {
+                        break;
+                    }
+                }
+                Next::End | Next::Torn(_) => return Err(damaged("it has no whole head")),
+            }
+        }
+        if self.position.offset == 0 {
+            self.position.offset = events.offset();
+        } else {
+            events.seek(self.position.offset)?;
+        }
+        Ok(OpenSegment {
+            events,
+            assembler,
+            is_over: false,
+        })
+    }
+
+    /// Puts transactions together until there are enough, or the segment or what was written of it ends.
+    fn gather(&mut self, open: &mut OpenSegment, limit: u64) -> Result<()> {
+        let OpenSegment {
+            events, assembler, ..
+        } = open;
+        while events.offset() < limit {
+            let event = match events.next()? {
+                Next::Event(event) => event,
+                Next::End => return Err(damaged("it is shorter than what was written")),
+                Next::Torn(reason) => return Err(damaged(reason)),
+            };
+            match assembler.push(event).map_err(changed)? {
+                Progress::Transaction => {}
+                Progress::Rotate { .. } => {
+                    open.is_over = true;
+                    break;
+                }
+                _ => continue,
+            }
+            self.position.offset = events.offset();
+            let ready = assembler.ready();
+            if ready.len() >= BATCH_TRANSACTIONS || assembler.byte_size() >= BATCH_BYTES {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cold]
+fn damaged(reason: &str) -> Error {
+    Error::new(
+        ErrorKind::TargetCorrupt,
+        format!("a segment of the log is damaged: {reason}"),
+    )
+}
+
+/// What was written here was whole: an event that cannot be read now was changed on the disk.
+#[cold]
+fn changed(error: Error) -> Error {
+    Error::new(
+        ErrorKind::TargetCorrupt,
+        format!("the log cannot be read back: {}", error.message()),
+    )
+    .caused_by(error)
+}

@@ -1,0 +1,392 @@
+use std::collections::VecDeque;
+use std::fs;
+use std::path::Path;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::*;
+use crate::sample::{Change, Item, Source};
+
+pub(super) const CHANNEL: &str = "group_replication_applier";
+
+/// A directory without the waiting for a disk, where the machine has one.
+fn memory_directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
+fn options(directory: &Path) -> RelayLogOptions {
+    RelayLogOptions {
+        directory: directory.to_owned(),
+        segment_bytes: 3000,
+        server_id: 7,
+        limits: Limits::default(),
+    }
+}
+
+fn directory(path: &Path) -> RelayLogDirectory {
+    RelayLogDirectory::open(options(path)).unwrap()
+}
+
+/// Transactions of the sample source's, in order: what a log gave back.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Contents(pub(super) Vec<(u64, Vec<u8>)>);
+
+impl Contents {
+    /// GTIDs and events, without what a log makes anew: positions, and the whole GTID event.
+    pub(super) fn add(&mut self, batch: &Batch) {
+        for transaction in batch.iter() {
+            let mut bytes = Vec::new();
+            for (_, event) in transaction.events().skip(1) {
+                let start = bytes.len();
+                bytes.extend_from_slice(event);
+                bytes[start + 13..start + 17].fill(0);
+            }
+            self.0.push((transaction.gtid().gno, bytes));
+        }
+    }
+
+    pub(super) fn read_all(log: &mut RelayLog) -> Result<Self> {
+        let mut contents = Self::default();
+        while let Some(batch) = log.read(Batch::new())? {
+            contents.add(&batch);
+        }
+        Ok(contents)
+    }
+}
+
+/// A batch of some transactions of different sizes.
+fn batch(source: &mut Source, random: &mut StdRng, most: usize) -> Batch {
+    for _ in 0..random.random_range(1..=most) {
+        let id = random.random_range(0..1000);
+        let length = [3, 40, 240][random.random_range(0..3)];
+        source.rows(&[Change::Insert(Item::new(id, vec![b'x'; length]))]);
+    }
+    source.take()
+}
+
+fn set(text: &str) -> GtidSet {
+    text.parse().unwrap()
+}
+
+/// The sample source's GTIDs from `first` to `last`.
+pub(super) fn gtids(first: u64, last: u64) -> GtidSet {
+    let source = Source::new();
+    (first..=last).map(|gno| source.gtid(gno)).collect()
+}
+
+#[test]
+fn it_gives_back_what_it_took_while_it_grows_rotates_and_is_purged() {
+    for seed in 0..60 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let place = memory_directory();
+        let sync = [SyncRelayLog::Never, SyncRelayLog::Each][random.random_range(0..2)];
+        let directory = directory(place.path());
+        let mut log = directory.empty_log(CHANNEL, sync).unwrap();
+        log.begin(GtidSet::new(), Duration::ZERO).unwrap();
+        let mut source = Source::new();
+        let mut expected = VecDeque::new();
+        let mut given = Contents::default();
+        let mut wanted = Contents::default();
+        let mut executed = GtidSet::new();
+        let mut segments = 0;
+        for _ in 0..200 {
+            match random.random_range(0..8) {
+                0..3 => {
+                    let batch = batch(&mut source, &mut random, 4);
+                    log.append(&batch, false).unwrap();
+                    let mut contents = Contents::default();
+                    contents.add(&batch);
+                    expected.extend(contents.0);
+                }
+                // A copy of what somebody has in memory.
+                3 if log.unread() == 0 => {
+                    let batch = batch(&mut source, &mut random, 4);
+                    log.append(&batch, true).unwrap();
+                    executed.extend(&batch.gtids());
+                }
+                4 => log.write(Duration::ZERO).unwrap(),
+                5 => {
+                    log.purge(&executed).unwrap();
+                    segments += fs::read_dir(place.path()).unwrap().count();
+                }
+                _ => {
+                    if let Some(batch) = log.read(Batch::new()).unwrap() {
+                        given.add(&batch);
+                        executed.extend(&batch.gtids());
+                        wanted.0.extend(expected.drain(..batch.len()));
+                    }
+                }
+            }
+            assert_eq!(log.unread(), expected.len() as u64);
+        }
+        assert_eq!(given, wanted, "seed {seed}");
+        let rest = Contents::read_all(&mut log).unwrap();
+        assert_eq!(rest.0, expected.into_iter().collect::<Vec<_>>());
+        log.write(Duration::ZERO).unwrap();
+        assert!(log.is_executed(&log_gtids(&mut source)));
+        log.purge(&log_gtids(&mut source)).unwrap();
+        let left = fs::read_dir(place.path()).unwrap().count();
+        assert_eq!(left, 3, "the lock, the index, the last segment");
+        let last = format!(
+            "relay-bin-{CHANNEL}.{:06}",
+            log.open.as_ref().unwrap().journal.end().segment
+        );
+        let length = fs::metadata(place.path().join(last)).unwrap().len();
+        assert!(segments > 0 && log.byte_size() == length);
+    }
+}
+
+/// Everything that the source has made.
+fn log_gtids(source: &mut Source) -> GtidSet {
+    source.statement("FLUSH TABLES");
+    let last = source.take().last().unwrap().gtid().gno;
+    gtids(1, last)
+}
+
+/// What is in the log when it is opened again, having executed this.
+fn reopened(path: &Path, executed: &GtidSet) -> Result<(RelayLog, GtidSet)> {
+    directory(path).reopen_log(CHANNEL, SyncRelayLog::Each, executed)
+}
+
+#[test]
+fn what_was_not_applied_is_there_after_a_restart() {
+    let place = memory_directory();
+    let mut random = StdRng::seed_from_u64(1);
+    let mut source = Source::new();
+    source.skip_to(100);
+    let mut expected = Contents::default();
+    {
+        let directory = directory(place.path());
+        let mut log = directory.empty_log(CHANNEL, SyncRelayLog::Each).unwrap();
+        log.begin(gtids(1, 100), Duration::ZERO).unwrap();
+        for _ in 0..30 {
+            let batch = batch(&mut source, &mut random, 3);
+            log.append(&batch, false).unwrap();
+            expected.add(&batch);
+            log.write(Duration::ZERO).unwrap();
+        }
+    }
+    let last = expected.0.last().unwrap().0;
+    // All of it; then what a first run has left.
+    for done in [100, 110] {
+        let (mut log, unapplied) = reopened(place.path(), &gtids(1, done)).unwrap();
+        assert_eq!(unapplied, gtids(done + 1, last));
+        assert_eq!(Contents::read_all(&mut log).unwrap(), expected);
+        log.purge(&gtids(1, done)).unwrap();
+    }
+    // What comes before it is not there: it can not be applied.
+    let copy = memory_directory();
+    for file in fs::read_dir(place.path()).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    let (log, unapplied) = reopened(copy.path(), &gtids(1, 99)).unwrap();
+    assert!(unapplied.is_empty() && log.unread() == 0 && !log.is_begun());
+    assert_eq!(fs::read_dir(copy.path()).unwrap().count(), 1, "the lock");
+    // Everything is executed.
+    let (log, unapplied) = reopened(place.path(), &gtids(1, last)).unwrap();
+    assert!(unapplied.is_empty() && log.unread() == 0);
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "the lock");
+}
+
+#[test]
+fn two_processes_never_share_a_directory() {
+    let place = memory_directory();
+    let _first = directory(place.path());
+    let error = RelayLogDirectory::open(options(place.path())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TargetLocked);
+}
+
+#[test]
+fn it_is_synced_as_the_setting_says() {
+    let mut random = StdRng::seed_from_u64(1);
+    let second = Duration::from_secs(1);
+    // How many of ten writes, one transaction and one second each, wait for the disk.
+    let cases = [
+        (SyncRelayLog::Never, 0),
+        (SyncRelayLog::Each, 10),
+        (SyncRelayLog::Transactions(3), 3),
+        (SyncRelayLog::Interval(2 * second), 5),
+    ];
+    for (sync, expected) in cases {
+        let place = memory_directory();
+        let mut options = options(place.path());
+        options.segment_bytes = 1 << 20;
+        let directory = RelayLogDirectory::open(options).unwrap();
+        let mut log = directory.empty_log(CHANNEL, sync).unwrap();
+        log.begin(GtidSet::new(), Duration::ZERO).unwrap();
+        let mut source = Source::new();
+        let mut synced = 0;
+        for number in 1..=10 {
+            log.append(&batch(&mut source, &mut random, 1), false)
+                .unwrap();
+            log.write(second * number).unwrap();
+            synced += u32::from(log.open.as_ref().unwrap().unsynced == 0);
+            let waits = matches!(sync, SyncRelayLog::Interval(_));
+            assert_eq!(
+                log.sync_due().is_some(),
+                waits && log.open.as_ref().unwrap().unsynced > 0
+            );
+        }
+        assert_eq!(synced, expected, "{sync:?}");
+    }
+}
+
+/// A small log cut at every byte, of its last segment or with that segment gone: whole transactions
+/// from its beginning on, and nothing that was synced is missing.
+#[test]
+fn a_log_cut_at_any_byte_gives_its_first_whole_transactions() {
+    let place = memory_directory();
+    let mut random = StdRng::seed_from_u64(4);
+    let mut source = Source::new();
+    let mut expected = Contents::default();
+    let mut ends = Vec::new();
+    let last_segment;
+    {
+        let directory = directory(place.path());
+        let mut log = directory
+            .empty_log(CHANNEL, SyncRelayLog::Transactions(2))
+            .unwrap();
+        log.begin(GtidSet::new(), Duration::ZERO).unwrap();
+        for _ in 0..14 {
+            let batch = batch(&mut source, &mut random, 1);
+            log.append(&batch, false).unwrap();
+            log.write(Duration::ZERO).unwrap();
+            expected.add(&batch);
+            let open = log.open.as_ref().unwrap();
+            ends.push((open.journal.end(), open.unsynced == 0));
+        }
+        last_segment = ends.last().unwrap().0.segment;
+        assert!(last_segment > 1);
+    }
+    let name = format!("relay-bin-{CHANNEL}.{last_segment:06}");
+    let whole = fs::read(place.path().join(&name)).unwrap();
+    // A segment is named by the index only when its head is on the disk.
+    let head = 4 + [&whole[4..], &whole[4 + event_length(&whole[4..])..]]
+        .iter()
+        .map(|event| event_length(event))
+        .sum::<usize>();
+    for cut in head..=whole.len() {
+        let copy = memory_directory();
+        for file in fs::read_dir(place.path()).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+        fs::write(copy.path().join(&name), &whole[..cut]).unwrap();
+        let (mut log, unapplied) = reopened(copy.path(), &GtidSet::new()).unwrap();
+        let is_there = |end: &Position| end.segment < last_segment || end.offset <= cut as u64;
+        let count = ends.iter().take_while(|(end, _)| is_there(end)).count();
+        let found = Contents::read_all(&mut log).unwrap();
+        assert_eq!(found.0, expected.0[..count], "cut at {cut}");
+        assert_eq!(unapplied, gtids(1, count as u64));
+    }
+}
+
+fn event_length(event: &[u8]) -> usize {
+    u32::from_le_bytes(event[9..13].try_into().unwrap()) as usize
+}
+
+/// Makes the nth operation on the disk fail, for every n: what was synced is there after a restart,
+/// and what is there is a prefix of what was delivered.
+#[test]
+fn no_fault_of_the_disk_loses_what_was_synced() {
+    for for_good in [false, true] {
+        for n in 0..10_000 {
+            let place = memory_directory();
+            let disk = Disk::failing_at(n, for_good);
+            let mut delivered = Contents::default();
+            let (mut synced, mut executed) = (0, GtidSet::new());
+            let outcome = (|| {
+                let mut random = StdRng::seed_from_u64(9);
+                let mut source = Source::new();
+                let options = options(place.path());
+                let directory = RelayLogDirectory::open_on(disk.clone(), options)?;
+                let mut log = directory.empty_log(CHANNEL, SyncRelayLog::Each)?;
+                log.begin(GtidSet::new(), Duration::ZERO)?;
+                for round in 0..12 {
+                    let batch = batch(&mut source, &mut random, 3);
+                    delivered.add(&batch);
+                    log.append(&batch, false)?;
+                    log.write(Duration::ZERO)?;
+                    synced = delivered.0.len();
+                    if round % 3 == 2 {
+                        while let Some(batch) = log.read(Batch::new())? {
+                            executed.extend(&batch.gtids());
+                        }
+                        log.purge(&executed)?;
+                    }
+                }
+                Ok::<_, Error>(())
+            })();
+            if !disk.has_failed() {
+                assert!(outcome.is_ok() && n > 20);
+                break;
+            }
+            if let Err(error) = outcome {
+                assert_eq!(error.kind(), ErrorKind::TargetIo, "operation {n}: {error}");
+                assert!(error.remedy_text().is_some());
+            }
+            let (mut log, unapplied) = reopened(place.path(), &executed).unwrap();
+            let found = Contents::read_all(&mut log).unwrap();
+            let end = (executed.count() + unapplied.count()) as usize;
+            assert!(end >= synced, "operation {n}");
+            assert!(delivered.0[..end].ends_with(&found.0), "operation {n}");
+        }
+    }
+}
+
+#[test]
+fn a_failed_sync_is_never_tried_again() {
+    for n in 0..100 {
+        let place = memory_directory();
+        let disk = Disk::failing_at(n, false);
+        let options = options(place.path());
+        let Ok(directory) = RelayLogDirectory::open_on(disk.clone(), options) else {
+            continue;
+        };
+        let Ok(mut log) = directory.empty_log(CHANNEL, SyncRelayLog::Each) else {
+            continue;
+        };
+        if log.begin(GtidSet::new(), Duration::ZERO).is_err() {
+            continue;
+        }
+        let mut source = Source::new();
+        source.statement("CREATE TABLE t (a INT)");
+        log.append(&source.take(), false).unwrap();
+        // First the space is reserved, then it is written, then synced.
+        let failed = log.write(Duration::ZERO).unwrap_err();
+        assert!(failed.to_string().contains("reserve space"), "{failed}");
+        let again = log.write(Duration::ZERO).unwrap_err();
+        assert!(again.to_string().contains("takes nothing more"), "{again}");
+        let again = log.sync(Duration::ZERO).unwrap_err();
+        assert!(again.to_string().contains("takes nothing more"), "{again}");
+        return;
+    }
+    panic!("no operation failed");
+}
+
+#[test]
+fn a_damaged_log_says_what_to_do() {
+    let place = memory_directory();
+    let mut random = StdRng::seed_from_u64(4);
+    {
+        let directory = directory(place.path());
+        let mut log = directory.empty_log(CHANNEL, SyncRelayLog::Each).unwrap();
+        log.begin(GtidSet::new(), Duration::ZERO).unwrap();
+        let mut source = Source::new();
+        for _ in 0..30 {
+            log.append(&batch(&mut source, &mut random, 2), false)
+                .unwrap();
+            log.write(Duration::ZERO).unwrap();
+        }
+    }
+    let path = place.path().join(format!("relay-bin-{CHANNEL}.000002"));
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let error = reopened(place.path(), &set("")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TargetCorrupt);
+    assert!(error.remedy_text().unwrap().starts_with("remove "));
+}
