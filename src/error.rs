@@ -68,7 +68,9 @@ pub enum ErrorKind {
     Conflict,
     /// A schema change or row event does not fit the schema that the target knows.
     Schema,
-    /// The target's disk failed or is full.
+    /// The target cannot do it now and may a moment later: the transaction is tried again.
+    Transient,
+    /// The target's disk failed or is full, or the memory that it may use.
     TargetIo,
     /// The target's files are damaged.
     TargetCorrupt,
@@ -113,6 +115,7 @@ impl ErrorKind {
             Self::Limit => "limit",
             Self::Conflict => "conflict",
             Self::Schema => "schema",
+            Self::Transient => "transient",
             Self::TargetIo => "target_io",
             Self::TargetCorrupt => "target_corrupt",
             Self::TargetLocked => "target_locked",
@@ -149,9 +152,11 @@ impl ErrorKind {
             | Self::Conflict
             | Self::Schema => Fault::Donor,
             Self::NoDonor | Self::GroupUnavailable | Self::CloneNeeded | Self::Gap => Fault::Group,
-            Self::TargetIo | Self::TargetCorrupt | Self::TargetLocked | Self::Errant => {
-                Fault::Target
-            }
+            Self::Transient
+            | Self::TargetIo
+            | Self::TargetCorrupt
+            | Self::TargetLocked
+            | Self::Errant => Fault::Target,
             Self::Configuration | Self::Interrupted => Fault::Configuration,
             Self::Internal => Fault::Ourselves,
         }

@@ -1,21 +1,26 @@
 //! The binary log: this crate, its rivals and the limits of the machine, over the same bytes.
 //!
-//! `REJOIN_BENCH_LOG=FILE cargo bench` takes a log of one's own (uncompressed, with checksums, and
-//! without BINARY columns, which stop `mysql_cdc`); without it the small one of the tests serves.
-//! `benches/run` makes larger ones and prints ratios.
+//! `cargo bench` takes the log of small transactions that `benches/logs` makes; `REJOIN_BENCH_LOG=FILE`
+//! names another (uncompressed, with checksums, and without BINARY columns, at which `mysql_cdc`
+//! fails). `benches/run` measures more logs and prints ratios.
 
 use std::hint::black_box;
+use std::process::{Command, Stdio};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rejoin_benches::{limits, ours, rivals};
 
 fn log() -> Vec<u8> {
     let path = std::env::var("REJOIN_BENCH_LOG").unwrap_or_else(|_| {
-        concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../tests/data/binlog/crc32-minimal/binlog.000002"
+        let made = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/logs"))
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("benches/logs can be run");
+        assert!(made.status.success(), "benches/logs has failed");
+        format!(
+            "{}/oltp.binlog",
+            String::from_utf8_lossy(&made.stdout).trim()
         )
-        .into()
     });
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
@@ -25,6 +30,8 @@ fn binlog(criterion: &mut Criterion) {
     let decoded = ours::decoded(&log).expect("a sound log");
     let mut out = Vec::new();
     let mut group = criterion.benchmark_group("binlog");
+    // A second and more for each walk of a rival.
+    group.sample_size(10);
     group.throughput(Throughput::Bytes(log.len() as u64));
     let mut bench = |name: &str, run: &mut dyn FnMut(&[u8])| {
         group.bench_function(name, |bencher| bencher.iter(|| run(black_box(&log))));

@@ -9,6 +9,8 @@ use rejoin::binlog::{
     XidEvent,
 };
 use rejoin::transaction::{Assembler, Batch};
+use rejoin::wire::dump::{self, DumpPacket};
+use rejoin::wire::packet::PacketReader;
 use rejoin::{Limits, Result};
 
 use crate::Seen;
@@ -47,6 +49,49 @@ pub fn transactions(log: &[u8]) -> Result<Seen> {
         if assembler.byte_size() > 256 << 10 && !assembler.ready().is_empty() {
             batch = assembler.take(batch);
             seen.transactions += batch.len() as u64;
+        }
+    }
+    seen.transactions += assembler.ready().len() as u64;
+    Ok(seen)
+}
+
+/// A log as a donor sends it: each event in a packet.
+pub fn sent(log: &[u8]) -> Result<Vec<u8>> {
+    let mut packets = Vec::with_capacity(log.len() + log.len() / 8);
+    let mut reader = LogBytes::new(log, &Limits::default())?;
+    let mut sequence = 0u8;
+    while let Some(event) = reader.next_event()? {
+        let length = (event.bytes.len() as u32 + 1).to_le_bytes();
+        packets.extend_from_slice(&length[..3]);
+        packets.extend_from_slice(&[sequence, 0]);
+        packets.extend_from_slice(event.bytes);
+        sequence = sequence.wrapping_add(1);
+    }
+    Ok(packets)
+}
+
+/// Whole transactions from packets: what a receiver does between its socket and its batches, the
+/// socket's copy into the buffer included.
+pub fn received(mut packets: &[u8]) -> Result<Seen> {
+    let mut seen = Seen::default();
+    let mut reader = PacketReader::new(512 << 10, Limits::default().packet_bytes);
+    let mut assembler = Assembler::new(Limits::default(), ChecksumAlgorithm::None);
+    let mut batch = Batch::new();
+    while !packets.is_empty() {
+        let space = reader.space();
+        let (now, later) = packets.split_at(space.len().min(packets.len()));
+        space[..now.len()].copy_from_slice(now);
+        reader.received(now.len());
+        packets = later;
+        while reader.advance()? {
+            if let DumpPacket::Event(event) = dump::parse(reader.packet())? {
+                assembler.push(event)?;
+                seen.events += 1;
+            }
+            if assembler.byte_size() > 256 << 10 && !assembler.ready().is_empty() {
+                batch = assembler.take(batch);
+                seen.transactions += batch.len() as u64;
+            }
         }
     }
     seen.transactions += assembler.ready().len() as u64;

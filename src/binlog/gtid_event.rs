@@ -120,8 +120,9 @@ impl GtidEvent {
         let event_type = EventHeader::decode(event)?.event_type;
         let reader = Reader::at(event, format.body_offset(event_type))?;
         match event_type {
-            EventType::GTID => Self::untagged(reader, false),
-            EventType::ANONYMOUS_GTID => Self::untagged(reader, true),
+            EventType::GTID | EventType::ANONYMOUS_GTID => {
+                Self::untagged(reader, event_type == EventType::ANONYMOUS_GTID)
+            }
             EventType::GTID_TAGGED => Self::tagged(reader),
             other => Err(Error::new(
                 ErrorKind::Malformed,
@@ -141,10 +142,12 @@ impl GtidEvent {
         )
     }
 
+    #[inline]
     fn untagged(mut reader: Reader<'_>, anonymous: bool) -> Result<Self> {
-        let flags = reader.u8("GTID flags")?;
-        let uuid = Uuid(reader.bytes("GTID source")?);
-        let gno = reader.u64("GTID number")?;
+        let mut front = reader.part(25, "flags and GTID")?;
+        let flags = front.u8("GTID flags")?;
+        let uuid = Uuid(front.bytes("GTID source")?);
+        let gno = front.u64("GTID number")?;
         check_gno(gno, anonymous)?;
         let mut event = Self::new(Gtid {
             tsid: Tsid {
@@ -158,9 +161,10 @@ impl GtidEvent {
         // 5.7 before its release had another clock here: the type code tells.
         if reader.rest().first() == Some(&2) {
             last_part = Part::LogicalClock;
-            reader.u8("logical clock type")?;
-            event.last_committed = reader.u64("last committed")? as i64;
-            event.sequence_number = reader.u64("sequence number")? as i64;
+            let mut clock = reader.part(17, "logical clock")?;
+            clock.u8("logical clock type")?;
+            event.last_committed = clock.u64("last committed")? as i64;
+            event.sequence_number = clock.u64("sequence number")? as i64;
             last_part = event.optional_parts(&mut reader)?.unwrap_or(last_part);
         }
         event.form = Form::Untagged {
@@ -171,6 +175,7 @@ impl GtidEvent {
     }
 
     /// Reads what newer servers added at the end, as far as it goes.
+    #[inline]
     fn optional_parts(&mut self, reader: &mut Reader<'_>) -> Result<Option<Part>> {
         if reader.rest().len() < 7 {
             return Ok(None);
@@ -339,6 +344,7 @@ fn put_u56(value: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(value.to_le_bytes().get(..7).unwrap_or_default());
 }
 
+#[inline]
 fn check_gno(gno: u64, anonymous: bool) -> Result<()> {
     let good = if anonymous {
         gno == 0

@@ -96,6 +96,7 @@ impl<'a> QueryEvent<'a> {
         Self::read(reader, format.post_header_length(EventType::QUERY))
     }
 
+    #[inline]
     pub(super) fn read(mut reader: Reader<'a>, post_header: Option<usize>) -> Result<Self> {
         let head = QueryHead::read(&mut reader, post_header)?;
         head.body(reader)
@@ -161,11 +162,13 @@ pub(super) struct QueryHead {
 }
 
 impl QueryHead {
+    #[inline]
     pub(super) fn read(reader: &mut Reader<'_>, post_header: Option<usize>) -> Result<Self> {
-        let thread_id = reader.u32("thread id")?;
-        let execution_time = reader.u32("execution time")?;
-        let database_length = reader.u8("length of the database name")?;
-        let error_code = reader.u16("error code")?;
+        let mut front = reader.part(POST_HEADER_WITHOUT_STATUS, "fixed part of a statement")?;
+        let thread_id = front.u32("thread id")?;
+        let execution_time = front.u32("execution time")?;
+        let database_length = front.u8("length of the database name")?;
+        let error_code = front.u16("error code")?;
         let status_length = match post_header {
             Some(POST_HEADER_WITHOUT_STATUS) => 0,
             _ => reader.u16("length of the status variables")?,
@@ -179,6 +182,7 @@ impl QueryHead {
         })
     }
 
+    #[inline]
     pub(super) fn body(self, mut reader: Reader<'_>) -> Result<QueryEvent<'_>> {
         let status_bytes = reader.take(usize::from(self.status_length), "status variables")?;
         let database = reader.take(usize::from(self.database_length), "database name")?;

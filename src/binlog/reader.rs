@@ -19,10 +19,13 @@ impl<'a> Reader<'a> {
     }
 
     /// A reader of `event` that starts behind its first `start` bytes.
+    #[inline]
     pub(crate) fn at(event: &'a [u8], start: usize) -> Result<Self> {
         let mut reader = Self::new(event);
-        reader.take(start, "event header")?;
-        Ok(reader)
+        match reader.take(start, "event header") {
+            Ok(_) => Ok(reader),
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) fn rest(&self) -> &'a [u8] {
@@ -66,6 +69,16 @@ impl<'a> Reader<'a> {
                 Ok(head)
             }
             None => Err(self.short(length, what)),
+        }
+    }
+
+    /// Takes a part of fixed length, within which nothing needs to be checked any more: the compiler
+    /// sees that every read fits.
+    #[inline]
+    pub(crate) fn part(&mut self, length: usize, what: &str) -> Result<Self> {
+        match self.take(length, what) {
+            Ok(part) => Ok(Self::new(part)),
+            Err(error) => Err(error),
         }
     }
 
@@ -123,6 +136,7 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
     }
 
+    #[inline]
     pub(crate) fn u56(&mut self, what: &str) -> Result<u64> {
         let [a, b, c, d, e, f, g] = self.array(what)?;
         Ok(u64::from_le_bytes([a, b, c, d, e, f, g, 0]))
@@ -139,10 +153,17 @@ impl<'a> Reader<'a> {
     pub(crate) fn packed(&mut self, what: &str) -> Result<u64> {
         match self.u8(what)? {
             short @ 0..=250 => Ok(u64::from(short)),
+            mark => self.packed_behind(mark, what),
+        }
+    }
+
+    /// The packed integer behind its mark.
+    fn packed_behind(&mut self, mark: u8, what: &str) -> Result<u64> {
+        match mark {
             0xfc => self.u16(what).map(u64::from),
             0xfd => self.u24(what).map(u64::from),
             0xfe => self.u64(what),
-            mark => Err(self.malformed(format_args!("{what} begins with {mark:#04x}"))),
+            _ => Err(self.malformed(format_args!("{what} begins with {mark:#04x}"))),
         }
     }
 

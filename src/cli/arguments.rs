@@ -68,6 +68,9 @@ pub(super) struct Recover {
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) settings: SettingsOptions,
+    /// Bytes that the rows of all tables may take in memory; no bound without it
+    #[arg(long, value_name = "BYTES")]
+    pub(super) store_memory: Option<u64>,
     /// Bytes of received transactions that wait in memory; more waits in relay logs
     #[arg(long, value_name = "BYTES", default_value_t = 256 << 20)]
     pub(super) cache_bytes: usize,

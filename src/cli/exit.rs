@@ -30,6 +30,7 @@ pub(super) fn code(error: &Error) -> u8 {
         | ErrorKind::Malformed
         | ErrorKind::Checksum
         | ErrorKind::Limit
+        | ErrorKind::Transient
         | ErrorKind::TargetIo
         | ErrorKind::TargetCorrupt
         | ErrorKind::TargetLocked => 5,

@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::{attempts, group, json, verify};
 use crate::engine::{Event, Events, Member, Status};
 use crate::recovery::Phase;
-use crate::target::store::Store;
+use crate::target::store::{Store, StoreOptions};
 use crate::{Error, ErrorKind, Result};
 
 /// How often progress is printed or drawn.
@@ -45,7 +45,11 @@ pub(super) fn run(options: &Recover) -> Result<()> {
 fn recover(options: &Recover, progress: &Progress, last: &mut Option<Status>) -> Result<()> {
     let stop = process::watch_signals()?;
     let group = group::connect(&options.group)?;
-    let store = Store::open(&options.store)?;
+    let store_options = StoreOptions {
+        memory_bytes: options.store_memory,
+        ..StoreOptions::default()
+    };
+    let store = Store::open_with(&options.store, store_options)?;
     let reader = store.reader();
     let builder = Member::builder(group, store)
         .settings(options.settings.settings())

@@ -1,24 +1,34 @@
 //! The applier thread: batches in, group commits of the target out.
 //!
-//! What waits in the channel is put together into one group commit, up to
-//! [`BATCH_TRANSACTIONS`] and [`BATCH_BYTES`]: a lone transaction is durable at once, a backlog
-//! shares its syncs.
+//! What waits in the channel is put together into one group commit, as large as the target
+//! [likes](Target::group_commit): a lone transaction is durable at once, a backlog shares its syncs.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, never};
-use log::debug;
+use log::{debug, warn};
 
-use super::shared::{BATCH_BYTES, BATCH_TRANSACTIONS, Fact, Shared, Source, Turn, Work};
-use crate::Error;
+use super::shared::{Fact, Shared, Source, Turn, Work};
 use crate::queue::Bell;
 use crate::target::Target;
 use crate::transaction::{Batch, TransactionKind};
+use crate::{Error, ErrorKind};
+
+/// The pause before the first retry of a transaction; each further one is twice as long.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// And at most this long, as a replica's is.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long a pause goes without a look at whether the member is being stopped.
+const NAP: Duration = Duration::from_millis(50);
 
 pub(super) struct Applier {
     pub(super) target: Box<dyn Target>,
     pub(super) shared: Arc<Shared>,
+    /// How often a transaction is tried again that the target cannot execute now.
+    pub(super) transaction_retries: u32,
     /// Ends when every sender is gone.
     pub(super) work: Receiver<Work>,
     /// Answered when nothing is being applied: what was cancelled before is gone then.
@@ -89,8 +99,9 @@ impl Applier {
 
     /// Adds to `batch` what waits behind it. Gives back the first work that did not fit.
     fn gather(&self, source: Source, batch: &mut Batch) -> Option<Work> {
+        let group = self.target.group_commit();
         loop {
-            if batch.len() >= BATCH_TRANSACTIONS || batch.byte_size() >= BATCH_BYTES {
+            if batch.len() >= group.transactions || batch.byte_size() >= group.bytes {
                 return None;
             }
             match self.work.try_recv() {
@@ -117,12 +128,7 @@ impl Applier {
                 batch.retain(|transaction| !executed.contains(transaction.gtid()));
             }
         }
-        let result = if batch.is_empty() {
-            Ok(())
-        } else {
-            self.target.apply(&batch)
-        };
-        match result {
+        match self.execute(source, &batch) {
             Ok(()) => {
                 {
                     let mut executed = self.shared.executed.lock();
@@ -139,6 +145,46 @@ impl Applier {
                 self.recycle(batch);
             }
             Err(error) => self.failed(source, &batch, error),
+        }
+    }
+
+    /// Has the target execute a batch; what it cannot do now is tried again.
+    fn execute(&mut self, source: Source, batch: &Batch) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut result = self.target.apply(batch);
+        for retry in 0..self.transaction_retries {
+            match &result {
+                Err(error) if error.kind() == ErrorKind::Transient => {
+                    warn!("to be tried again: {error}");
+                }
+                _ => return result,
+            }
+            let pause = RETRY_PAUSE.saturating_mul(1 << retry.min(16));
+            if !self.pause(source, pause.min(RETRY_PAUSE_MAX)) {
+                return result;
+            }
+            let executed = self.target.gtid_executed();
+            let mut rest = batch.clone();
+            rest.retain(|transaction| !executed.contains(transaction.gtid()));
+            result = self.target.apply(&rest);
+        }
+        result
+    }
+
+    /// Waits; false where nobody wants the work any more.
+    fn pause(&self, source: Source, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        loop {
+            if self.shared.stopping.load(Relaxed) || self.is_cancelled(source) {
+                return false;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            thread::sleep(left.min(NAP));
         }
     }
 
@@ -192,5 +238,91 @@ impl Applier {
         batch.clear();
         // A full pool needs no more buffers.
         let _ = self.recycle.try_send(batch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::unbounded;
+
+    use super::super::event::Subscribers;
+    use super::super::shared::Clock;
+    use super::*;
+    use crate::gtid::GtidSet;
+    use crate::queue::queue;
+    use crate::sample::{CREATE_TABLE, Source as Log};
+
+    /// Executes one transaction a call, and cannot go on a few times.
+    struct Busy {
+        executed: GtidSet,
+        refusals: u32,
+    }
+
+    impl Target for Busy {
+        fn gtid_executed(&self) -> GtidSet {
+            self.executed.clone()
+        }
+
+        fn apply(&mut self, batch: &Batch) -> Result<(), Error> {
+            for transaction in batch.iter() {
+                assert!(
+                    !self.executed.contains(transaction.gtid()),
+                    "executed twice"
+                );
+                if self.refusals > 0 && !self.executed.is_empty() {
+                    self.refusals -= 1;
+                    return Err(Error::new(ErrorKind::Transient, "busy"));
+                }
+                self.executed.insert(transaction.gtid());
+            }
+            Ok(())
+        }
+    }
+
+    fn run(refusals: u32) -> (Vec<Fact>, u64) {
+        let mut log = Log::new();
+        log.statement("CREATE DATABASE shop");
+        log.statement(CREATE_TABLE);
+        let (work, taken) = unbounded();
+        let (recycle, _pool) = unbounded();
+        let (facts, told) = unbounded();
+        let (_group, delivered) = queue(1 << 20);
+        let clock = Clock::Real(Instant::now());
+        let shared = Shared::new(GtidSet::new(), Subscribers::default(), clock);
+        let mut applier = Applier {
+            target: Box::new(Busy {
+                executed: GtidSet::new(),
+                refusals,
+            }),
+            shared: Arc::new(shared),
+            transaction_retries: 2,
+            work: taken,
+            fences: never(),
+            recycle,
+            taken: delivered.bell(),
+            facts,
+            next: None,
+            feed_failed: false,
+        };
+        let batch = log.take();
+        let source = Source::Feed;
+        work.send(Work { source, batch }).unwrap();
+        assert_eq!(applier.turn(), Turn::Worked);
+        let executed = applier.target.gtid_executed().count();
+        drop(applier);
+        (told.iter().collect(), executed)
+    }
+
+    #[test]
+    fn what_a_target_cannot_do_now_is_tried_again_but_not_for_ever() {
+        let (facts, executed) = run(2);
+        assert!(matches!(facts[..], [Fact::Executed]), "{facts:?}");
+        assert_eq!(executed, 2);
+        let (facts, executed) = run(3);
+        let [Fact::Executed, Fact::ApplyFailed { error, .. }] = &facts[..] else {
+            panic!("{facts:?}");
+        };
+        assert_eq!(error.kind(), ErrorKind::Transient);
+        assert_eq!(executed, 1);
     }
 }

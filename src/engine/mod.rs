@@ -31,6 +31,7 @@ mod status;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,8 @@ use shared::{Clock, Fact, Shared};
 const DEFAULT_SERVER_ID: u32 = 0x7E_7015;
 /// What the group delivers during phase 1 is held up to this many bytes.
 const CACHE_BYTES: usize = 256 << 20;
+/// `replica_transaction_retries`.
+const TRANSACTION_RETRIES: u32 = 10;
 const MAX_RELAY_LOG_SIZE: u64 = 64 << 20;
 
 /// What a member is to be made of; [`Member::builder`] begins one.
@@ -66,6 +69,7 @@ pub struct MemberBuilder {
     server_id: u32,
     uuid: Option<Uuid>,
     cache_bytes: usize,
+    transaction_retries: u32,
     relay_log_directory: Option<PathBuf>,
     sync_relay_log: SyncRelayLog,
     max_relay_log_size: u64,
@@ -138,6 +142,14 @@ impl MemberBuilder {
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
+        self
+    }
+
+    /// How often a transaction is tried again that the target cannot execute
+    /// [now](crate::ErrorKind::Transient); default 10 (`replica_transaction_retries`).
+    #[must_use]
+    pub fn transaction_retries(mut self, retries: u32) -> Self {
+        self.transaction_retries = retries;
         self
     }
 
@@ -229,6 +241,7 @@ impl Member {
             server_id: DEFAULT_SERVER_ID,
             uuid: None,
             cache_bytes: CACHE_BYTES,
+            transaction_retries: TRANSACTION_RETRIES,
             relay_log_directory: None,
             sync_relay_log: SyncRelayLog::default(),
             max_relay_log_size: MAX_RELAY_LOG_SIZE,
@@ -304,6 +317,7 @@ impl Member {
 
     /// Asks the member to stop, and returns at once.
     pub fn stop(&self) {
+        self.shared.stopping.store(true, Relaxed);
         // A member that has ended has stopped.
         let _ = self.facts.send(Fact::Stop);
     }

@@ -90,6 +90,7 @@ impl Parts {
             applier: Applier {
                 target: builder.target,
                 shared: Arc::clone(&shared),
+                transaction_retries: builder.transaction_retries,
                 work: work_inbox,
                 fences: fence_inbox,
                 recycle,

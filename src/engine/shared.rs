@@ -53,6 +53,8 @@ pub(super) struct Shared {
     pub(super) cache_due: AtomicU64,
     /// Batches of connections to donors up to this one are dropped unapplied.
     pub(super) cancelled: AtomicU32,
+    /// The member was asked to stop.
+    pub(super) stopping: AtomicBool,
     pub(super) subscribers: Subscribers,
     /// Waited on with the lock of the member's status.
     pub(super) phase_changed: Condvar,
@@ -95,6 +97,7 @@ impl Shared {
             relay_log_bytes: AtomicU64::new(0),
             cache_due: AtomicU64::new(u64::MAX),
             cancelled: AtomicU32::new(0),
+            stopping: AtomicBool::new(false),
             subscribers,
             phase_changed: Condvar::new(),
         }

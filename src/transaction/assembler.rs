@@ -140,6 +140,10 @@ impl Assembler {
             return Err(self.too_large_event(sent.len()));
         }
         let (header, event) = open(self.checksum, sent)?;
+        if self.grouping.take_change(&self.limits, &header, event)? {
+            self.advance(&header);
+            return Ok(Progress::Nothing);
+        }
         let progress = match header.event_type {
             EventType::FORMAT_DESCRIPTION => self.format_description(sent)?,
             // The position is that in the next file already.

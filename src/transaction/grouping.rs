@@ -1,7 +1,7 @@
 //! The transaction that is being put together, and the batch of those that are whole.
 //!
-//! What runs for every event of every log is `take`, with `append` and `step` below it: a lookup of
-//! what the event means, one copy into the batch, one step of the boundary rules.
+//! Each event is copied once, into the batch. Most of them are changes in an open transaction, and
+//! are done with `take_change`; all others go step by step.
 
 use std::sync::Arc;
 
@@ -83,6 +83,28 @@ impl Grouping {
         }
     }
 
+    /// Takes an event that is a change in an open transaction, as two of three events of most logs
+    /// are: nothing moves on then. `false` where the event is another one, for [`take`](Self::take).
+    #[inline]
+    pub(super) fn take_change(
+        &mut self,
+        limits: &Limits,
+        header: &EventHeader,
+        event: &[u8],
+    ) -> Result<bool> {
+        match &mut self.open {
+            Some(open)
+                if self.state == State::Open
+                    && event_part(header.event_type) == Some(Part::Change) =>
+            {
+                open.has_changes = true;
+                append(&mut self.batch.bytes, open.entry.start, limits, event)?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// Takes an event (without its checksum) that belongs to a transaction; whether that is whole now.
     #[inline]
     pub(super) fn take(
@@ -152,12 +174,6 @@ impl Grouping {
         event: &[u8],
     ) -> Result<bool> {
         let before = self.state;
-        if let (State::Open, Part::Change, Some(open)) = (before, part, &mut self.open) {
-            // Two of three events of most logs: nothing moves on. (`step` says the same.)
-            open.has_changes = true;
-            append(&mut self.batch.bytes, open.entry.start, limits, event)?;
-            return Ok(false);
-        }
         let (Some(step), Some(open)) = (self.state.step(part), &mut self.open) else {
             return Err(self.misplaced(header.event_type));
         };
@@ -194,12 +210,13 @@ impl Grouping {
 
     #[inline]
     fn complete(&mut self, format: &Arc<FormatDescription>, kind: StoredKind) {
-        if let Some(Open { mut entry, .. }) = self.open.take() {
-            entry.end = self.batch.bytes.len();
-            entry.kind = kind;
-            entry.format = self.batch.intern(format);
-            self.batch.entries.push(entry);
+        if let Some(open) = &mut self.open {
+            open.entry.end = self.batch.bytes.len();
+            open.entry.kind = kind;
+            open.entry.format = self.batch.intern(format);
+            self.batch.entries.push(open.entry.clone());
         }
+        self.open = None;
     }
 
     /// Expands a compressed transaction into the batch and checks the events in it.

@@ -403,12 +403,13 @@ fn float(dice: &mut Dice, column: &Column, unsigned: bool) -> String {
     }
 }
 
+/// Dates that no calendar has (2026-00-10, 2025-02-31) are left out: where the server copies a table for
+/// ALTER TABLE or OPTIMIZE TABLE, which it decides by itself, it zeroes those that `sql_mode` does not allow,
+/// and the log does not say so.
 fn date(dice: &mut Dice) -> String {
     match dice.below(20) {
         0 => "0000-00-00".into(),
-        1 => "2026-00-10".into(),
-        2 => "9999-12-31".into(),
-        3 => "2025-02-31".into(),
+        1 => "9999-12-31".into(),
         _ => format!(
             "{:04}-{:02}-{:02}",
             dice.between(1000, 2100),

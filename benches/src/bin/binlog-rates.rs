@@ -19,6 +19,7 @@ fn main() {
         "headers" => |log| ours::headers(log).expect("a sound log"),
         "checksums" => |log| ours::checksums(log).expect("a sound log"),
         "transactions" => |log| ours::transactions(log).expect("a sound log"),
+        "received" => |packets| ours::received(packets).expect("a sound log"),
         "values" => |log| ours::values(log).expect("a sound log"),
         "mysql_common-read" => rivals::mysql_common::read,
         "mysql_common" => rivals::mysql_common::values,
@@ -26,5 +27,8 @@ fn main() {
         "mysql_cdc" => rivals::mysql_cdc::values,
         other => panic!("no walk {other}"),
     };
+    if walk == "received" {
+        log = ours::sent(&log).expect("a sound log");
+    }
     println!("{walk}: {:?}", run(&log));
 }

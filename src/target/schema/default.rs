@@ -80,6 +80,12 @@ impl ColumnDefinition {
         };
     }
 
+    /// Packs a value that belongs to no statement.
+    pub(crate) fn write_in_utc(&self, value: &Plain) -> Written {
+        let session = Session::in_utc(&StatementContext::default());
+        self.write_constant(value, session)
+    }
+
     /// A constant may say less than a value of a row: numbers for members and dates.
     fn write_constant(&self, value: &Plain, session: Session) -> Written {
         let number = match value {

@@ -24,6 +24,7 @@ mod default;
 mod definition;
 mod encoding;
 mod evolve;
+mod key_value;
 mod statement;
 mod temporal;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use data_type::DataType;
 pub use definition::{
     ColumnDefault, ColumnDefinition, Generated, Index, KeyPart, Literal, TableDefinition, TableName,
 };
+pub use key_value::KeyValue;
 pub(crate) use text::decode as decode_text;
 pub use text::to_utf8;
 pub use transform::RowTransform;

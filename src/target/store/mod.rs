@@ -25,12 +25,13 @@
 //! - `state`: everything at one commit number, and how it is published;
 //! - `layout`: columns, row images, keys;
 //! - `apply`, `rows`, `schema_change`, `xa`: transactions on a state;
-//! - `reader`: what others read;
+//! - `reader`, `lookup`: what others read;
 //! - `checkpoint`: states in files.
 
 mod apply;
 mod checkpoint;
 mod layout;
+mod lookup;
 mod reader;
 mod rows;
 mod schema_change;
@@ -58,6 +59,7 @@ use apply::Applier;
 use checkpoint::Checkpointer;
 use state::{Published, State};
 
+pub use lookup::Range;
 pub use reader::{Reader, Row, Scan, Snapshot};
 
 /// The directory of relay logs in the store's.
@@ -72,6 +74,10 @@ pub struct StoreOptions {
     /// A checkpoint is made when the log has grown by so many bytes, and by as much as the tables
     /// hold, since the last one. Default 256 MiB.
     pub checkpoint_log_bytes: u64,
+    /// Bytes that the keys and rows of all tables may take; the pages they lie in take about a quarter
+    /// more, and snapshots that are held keep what was changed since. A group commit that would need more
+    /// is refused whole, before it is logged; one that takes rows away never is. Default: no bound.
+    pub memory_bytes: Option<u64>,
     /// Bounds on what is read from its files.
     pub limits: Limits,
 }
@@ -81,6 +87,7 @@ impl Default for StoreOptions {
         Self {
             journal: JournalOptions::default(),
             checkpoint_log_bytes: 256 << 20,
+            memory_bytes: None,
             limits: Limits::default(),
         }
     }
@@ -258,6 +265,28 @@ impl Store {
         Ok(())
     }
 
+    /// Whether the tables may be as large as they have become.
+    fn check_memory(&mut self) -> Result<()> {
+        let Some(allowed) = self.options.memory_bytes else {
+            return Ok(());
+        };
+        let (bytes, before) = (self.state.bytes(), self.published.get().bytes());
+        if bytes <= allowed || bytes <= before {
+            return Ok(());
+        }
+        self.step_back();
+        self.journal.roll_back();
+        Err(Error::new(
+            ErrorKind::TargetIo,
+            format!(
+                "the rows of all tables would take {bytes} bytes, memory_bytes allows {allowed}"
+            ),
+        )
+        .remedy(
+            "raise memory_bytes (--store-memory): nothing is lost, the next run goes on from here",
+        ))
+    }
+
     /// Back to what is published.
     fn step_back(&mut self) {
         self.state = State::clone(&self.published.get());
@@ -301,6 +330,7 @@ impl Target for Store {
 
     fn apply(&mut self, batch: &Batch) -> Result<()> {
         let applied = self.apply_in_memory(batch);
+        self.check_memory()?;
         let logged = self.journal.pending_bytes() as u64;
         if logged > 0 {
             match self.journal.commit() {

@@ -12,6 +12,7 @@ use super::state::{Published, State, Table};
 use super::tree::Cursor;
 use crate::binlog::{Cell, Column, TextStyle, Value, write_escaped};
 use crate::gtid::GtidSet;
+use crate::target::key::KeyEncoder;
 use crate::target::schema::{ColumnDefinition, DataType, TableDefinition, TableName, to_utf8};
 use crate::transaction::Batch;
 use crate::{Error, ErrorKind, Result};
@@ -32,9 +33,18 @@ impl Reader {
         Snapshot::new(self.published.get())
     }
 
+    /// Waits for a commit after the one with this number; `None` if there is none in time. Called in a
+    /// loop with the [number](Snapshot::commit_number) of the snapshot that came last, it tells every
+    /// change; commits that follow one another faster than it is called come as one.
+    pub fn wait_newer(&self, commit_number: u64, timeout: Duration) -> Option<Snapshot> {
+        let newer = |state: &State| state.commit_number > commit_number;
+        self.published.wait(newer, timeout).map(Snapshot::new)
+    }
+
     /// Waits until all of `gtids` are applied; `None` if they are not in time.
     pub fn wait_for(&self, gtids: &GtidSet, timeout: Duration) -> Option<Snapshot> {
-        self.published.wait_for(gtids, timeout).map(Snapshot::new)
+        let applied = |state: &State| gtids.is_subset(&state.gtid_executed);
+        self.published.wait(applied, timeout).map(Snapshot::new)
     }
 }
 
@@ -113,6 +123,18 @@ impl Snapshot {
             layout: &table.layout,
             image,
         }))
+    }
+
+    /// How a table's keys are made, where its rows have any.
+    pub(super) fn key_of(&self, table: &TableName) -> Result<(&TableDefinition, &KeyEncoder)> {
+        let known = self.known(table)?;
+        match known.layout.encoder() {
+            Some(encoder) => Ok((&known.layout.definition, encoder)),
+            None => Err(Error::new(
+                ErrorKind::Schema,
+                format!("the rows of table {table} have no key"),
+            )),
+        }
     }
 
     /// All rows of a table in the order of their keys.

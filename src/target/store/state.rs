@@ -133,15 +133,19 @@ impl Published {
         older
     }
 
-    /// Waits for a state that has executed all of `gtids`; `None` if there is none in time.
-    pub(crate) fn wait_for(&self, gtids: &GtidSet, timeout: Duration) -> Option<Arc<State>> {
+    /// Waits for a state of which `wanted` is true; `None` if there is none in time.
+    pub(crate) fn wait(
+        &self,
+        wanted: impl Fn(&State) -> bool,
+        timeout: Duration,
+    ) -> Option<Arc<State>> {
         let deadline = Instant::now().checked_add(timeout);
         let mut state = self.state.lock();
-        while !gtids.is_subset(&state.gtid_executed) {
+        while !wanted(&state) {
             match deadline {
                 Some(deadline) => {
                     let waited = self.newer.wait_until(&mut state, deadline);
-                    if waited.timed_out() && !gtids.is_subset(&state.gtid_executed) {
+                    if waited.timed_out() && !wanted(&state) {
                         return None;
                     }
                 }

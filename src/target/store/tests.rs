@@ -1,3 +1,4 @@
+mod reading;
 mod speed;
 
 use std::collections::BTreeMap;
