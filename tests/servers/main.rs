@@ -21,6 +21,7 @@ mod clone;
 mod connection;
 mod demo;
 mod donor;
+mod donors;
 mod failures;
 mod hold;
 mod member;
@@ -42,6 +43,7 @@ fn main() {
         connection::SCENARIOS,
         speed::SCENARIOS,
         failures::SCENARIOS,
+        donors::SCENARIOS,
         bed::SCENARIOS,
         channel::SCENARIOS,
         clone::SCENARIOS,
@@ -55,6 +57,7 @@ fn main() {
     .concat();
     support::run(&scenarios, || {
         failures::stop_bed();
+        donors::stop_bed();
         support::group::stop_shared();
     });
 }

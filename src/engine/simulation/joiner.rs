@@ -1,6 +1,7 @@
 //! One life of the joiner's process: the product's controller, cache, applier and intake, turned by
 //! hand in an order that the seed chooses.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -53,12 +54,14 @@ pub(super) struct Joiner {
     /// When the controller looks at its counters again.
     look: u64,
     cache_bytes: usize,
+    /// A hash of all steps so far.
+    pub(super) trace: u64,
     /// Whether the phase is one in which the controller's windows matter.
     pub(super) result: Option<Result<()>>,
 }
 
 /// What there is to do now.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 enum Actor {
     Controller,
     Applier,
@@ -123,6 +126,7 @@ impl Joiner {
             slowness: [0, 2_000_000, 300_000_000, 5 * SECOND][random.random_range(0..4)],
             look: 0,
             cache_bytes,
+            trace: 0,
             result: None,
         }
     }
@@ -215,7 +219,9 @@ impl Joiner {
         if count == 0 {
             return Ok(false);
         }
-        match ready[random.random_range(0..count)] {
+        let actor = ready[random.random_range(0..count)];
+        self.note(actor);
+        match actor {
             Some(Actor::Applier) => self.turn_applier(random),
             Some(Actor::Cache) => {
                 assert_ne!(self.cache.turn(), Turn::Ended);
@@ -231,6 +237,19 @@ impl Joiner {
         }
         self.check_memory()?;
         Ok(true)
+    }
+
+    /// Adds a step to the trace: who did it, when, and how everything stood.
+    fn note(&mut self, actor: Option<Actor>) {
+        let mut hasher = DefaultHasher::new();
+        self.trace.hash(&mut hasher);
+        actor.hash(&mut hasher);
+        self.now().hash(&mut hasher);
+        self.account.lock().count.hash(&mut hasher);
+        self.controller.machine.attempts().hash(&mut hasher);
+        let connection = self.connection.as_ref();
+        connection.map(Connection::byte_size).hash(&mut hasher);
+        self.trace = hasher.finish();
     }
 
     fn turn_controller(&mut self) -> Result<(), String> {

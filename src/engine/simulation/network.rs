@@ -23,6 +23,8 @@ const MILLI: u64 = 1_000_000;
 /// `replica_net_timeout`.
 const READ_TIMEOUT: u64 = 60 * SECOND;
 const HEARTBEAT: u64 = 30 * SECOND;
+/// Less than the silence that ends a connection.
+const LONG_DELAY: u64 = 40 * SECOND;
 /// More than the largest transaction of a history.
 pub(super) const LARGEST_TRANSACTION: usize = 50_000;
 
@@ -77,6 +79,10 @@ pub(super) struct Connection {
     flip_at: Option<usize>,
     stall_at: Option<usize>,
     end_at: Option<usize>,
+    /// Bytes sent before another replica with our identity connects: the donor drops the older one.
+    twin_at: Option<usize>,
+    /// Chances in 1000 that what comes next takes long.
+    delay: u32,
     has: GtidSet,
     /// The place of the next transaction that the donor looks at.
     next: usize,
@@ -110,6 +116,7 @@ impl Connection {
         let flip_at = place(faults.flip);
         let stall_at = place(faults.stall);
         let end_at = place(faults.end);
+        let twin_at = place(faults.twin);
         let length = world.history.len();
         let withheld = world.random.random_range(0..=length);
         let shared = Arc::clone(&receiver.shared);
@@ -138,6 +145,8 @@ impl Connection {
             flip_at,
             stall_at,
             end_at,
+            twin_at,
+            delay: if world.chance(faults.delay) { 100 } else { 0 },
             next: 0,
             replays: world.chance(faults.replay),
             withholds: world.chance(faults.withhold).then_some(withheld),
@@ -163,6 +172,8 @@ impl Connection {
             self.due = now;
         }
         self.flip_at = None;
+        self.twin_at = None;
+        self.delay = 0;
     }
 
     pub(super) fn byte_size(&self) -> usize {
@@ -198,7 +209,12 @@ impl Connection {
             1..4 => world.random.random_range(1..100),
             _ => world.random.random_range(100..20_000),
         };
-        self.due = now + world.random.random_range(0..30 * MILLI);
+        let most = if world.chance(self.delay) {
+            LONG_DELAY
+        } else {
+            30 * MILLI
+        };
+        self.due = now + world.random.random_range(0..most);
         self.arrive(chunk, world, now)
     }
 
@@ -222,13 +238,7 @@ impl Connection {
         let donor = &world.members[self.donor];
         let purged = world.history.executed(donor.purged);
         if !purged.is_subset(&self.has) {
-            let mut packet = b"\xff\xd4\x04#HY000".to_vec();
-            packet.extend_from_slice(
-                b"Cannot replicate because the source purged required binary logs.",
-            );
-            self.put(&packet);
-            // Nothing follows an ERR packet.
-            self.next = usize::MAX;
+            self.refuse(b"Cannot replicate because the source purged required binary logs.");
             return Ok(());
         }
         for event in events(&world.history.preamble(b"binlog.000001")) {
@@ -239,6 +249,14 @@ impl Connection {
 
     fn put(&mut self, payload: &[u8]) {
         self.sequence = write_packet(self.sequence, payload, &mut self.wire);
+    }
+
+    /// Sends an ERR packet, behind which nothing comes.
+    fn refuse(&mut self, message: &[u8]) {
+        let mut packet = b"\xff\xd4\x04#HY000".to_vec();
+        packet.extend_from_slice(message);
+        self.put(&packet);
+        self.next = usize::MAX;
     }
 
     fn put_event(&mut self, event: &[u8]) {
@@ -275,7 +293,14 @@ impl Connection {
             }
             has_sent = true;
         }
-        if self.end_at.is_some_and(|at| self.sent >= at) && self.next != usize::MAX {
+        if self.next == usize::MAX {
+            // The stream has ended: not even a heartbeat follows.
+        } else if self.twin_at.is_some_and(|at| self.sent >= at) {
+            self.refuse(
+                b"A replica with the same server_uuid/server_id as this replica has connected to \
+                  the source",
+            );
+        } else if self.end_at.is_some_and(|at| self.sent >= at) {
             self.put(b"\xfe\0\0\0\0");
             self.next = usize::MAX;
         } else if !has_sent && self.wire.is_empty() && now >= self.heard + HEARTBEAT {

@@ -26,6 +26,8 @@ pub(super) struct Faults {
     pub(super) flip: u32,
     pub(super) stall: u32,
     pub(super) end: u32,
+    pub(super) twin: u32,
+    pub(super) delay: u32,
     pub(super) replay: u32,
     pub(super) withhold: u32,
     /// Chances in 1000 for each step of the group.
@@ -52,6 +54,8 @@ impl Faults {
         flip: 0,
         stall: 0,
         end: 0,
+        twin: 0,
+        delay: 0,
         replay: 0,
         withhold: 0,
         leave: 0,
@@ -83,6 +87,8 @@ impl Faults {
             flip: chance(500),
             stall: chance(300),
             end: chance(300),
+            twin: chance(300),
+            delay: chance(500),
             replay: chance(300),
             withhold: chance(300),
             leave: chance(300),
@@ -108,10 +114,18 @@ pub(super) struct SimMember {
     pub(super) purged: usize,
     /// From where on its data differs from the group's.
     pub(super) diverged: Option<usize>,
-    /// Whether it tells wrong sets.
-    pub(super) lies: bool,
+    pub(super) lie: Option<Lie>,
     /// Whether it is in the view.
     pub(super) is_in: bool,
+}
+
+/// What a member tells of its sets that is not so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lie {
+    /// It has executed less, as if it was read too early, and purged nothing.
+    TooLittle,
+    /// All that it has executed is purged.
+    AllPurged,
 }
 
 pub(super) struct World {
@@ -176,14 +190,12 @@ impl World {
         let mut members = Vec::new();
         for member in self.members.iter().filter(|member| member.is_in) {
             let mut shown = member.shown.clone();
-            let executed = if member.lies {
-                // Too little, as one that was read too early.
-                member.executed / 2
-            } else {
-                member.executed
+            let (executed, purged) = match member.lie {
+                None => (member.executed, member.purged),
+                Some(Lie::TooLittle) => (member.executed / 2, 0),
+                Some(Lie::AllPurged) => (member.executed, member.executed),
             };
             shown.executed = Some(self.history.executed(executed).clone());
-            let purged = if member.lies { 0 } else { member.purged };
             shown.purged = Some(self.history.executed(purged).clone());
             members.push(shown);
         }
@@ -208,7 +220,8 @@ impl World {
             self.members[index].diverged = (!healed).then_some(from);
         }
         if self.chance(faults.lie) {
-            self.members[index].lies = !self.members[index].lies;
+            let lie = [None, Some(Lie::TooLittle), Some(Lie::AllPurged)];
+            self.members[index].lie = lie[self.random.random_range(0..3)];
         }
         let (leaves, lost) = (self.chance(faults.leave), self.chance(faults.unreachable));
         self.change_state(index, leaves, lost)
@@ -239,7 +252,7 @@ impl World {
         for member in &mut self.members {
             member.shown.state = MemberState::Online;
             member.is_in = true;
-            member.lies = false;
+            member.lie = None;
             member.diverged = None;
             member.purged = 0;
             member.executed = length;
@@ -359,7 +372,7 @@ fn member(index: u8, logs_views: bool, random: &mut StdRng, history: &History) -
         executed: history.len(),
         purged: 0,
         diverged: None,
-        lies: false,
+        lie: None,
         is_in: true,
     }
 }
