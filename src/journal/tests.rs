@@ -319,7 +319,7 @@ fn a_reset_log_holds_nothing_but_what_came_before() {
     assert!(found.is_empty());
     assert_eq!(*journal.gtid_executed(), executed);
     let files = fs::read_dir(directory.path()).unwrap().count();
-    assert_eq!(files, 3, "one segment, the index and the mark beside it");
+    assert_eq!(files, 2, "one segment and the index");
 }
 
 #[test]
