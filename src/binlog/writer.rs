@@ -37,7 +37,7 @@ use crate::{Error, ErrorKind, Result};
 /// let executed = log.close()?;
 /// assert_eq!(executed.to_string(), "3e11fa47-71ca-11e1-9e33-c80aa9429562:1");
 /// # assert!(directory.join("binlog.000001").exists() && directory.join("binlog.index").exists());
-/// # Ok::<(), rejoin::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct LogWriter {
