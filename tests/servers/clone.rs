@@ -149,6 +149,19 @@ fn connections_break(group: &Arc<Group>) {
     finish_and_compare(group, &store);
 }
 
+fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("the directory is there") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy_directory(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).expect("it can be copied");
+        }
+    }
+}
+
 /// A clone takes the place of data that is there, and a kill at any moment leaves one or the other.
 fn too_large_a_gap_is_cloned_and_kills_leave_old_or_new(group: &Group, store: &Path) {
     let member = group.online().expect("the group is there");
@@ -161,11 +174,7 @@ fn too_large_a_gap_is_cloned_and_kills_leave_old_or_new(group: &Group, store: &P
     let new: GtidSet = executed.parse().expect("a GTID set");
     let copy = |to: &Path| {
         let _ = std::fs::remove_dir_all(to);
-        std::fs::create_dir(to).expect("a directory");
-        for entry in std::fs::read_dir(store).expect("the store is there") {
-            let entry = entry.expect("an entry");
-            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("it can be copied");
-        }
+        copy_directory(store, to);
     };
     let (_directory, trial) = self::store();
     let recover = || {
