@@ -12,6 +12,7 @@ mod clone;
 pub mod key;
 pub mod schema;
 pub mod store;
+pub(crate) mod tables;
 
 pub use callback::CallbackTarget;
 pub use changes::{Change, Filter, RowChange};

@@ -21,25 +21,16 @@
 //! DIR/relay/                             relay logs of the member that the store belongs to
 //! ```
 //!
-//! - `tree`: the rows of one table;
-//! - `state`: everything at one commit number, and how it is published;
-//! - `layout`: columns, row images, keys;
-//! - `apply`, `rows`, `schema_change`, `xa`: transactions on a state;
+//! - `tree`: the rows of one table; what transactions do to them is in `tables`;
 //! - `reader`, `lookup`: what others read;
 //! - `checkpoint`: states in files;
 //! - `clone`: all of it replaced with a donor's.
 
-mod apply;
 mod checkpoint;
 mod clone;
-mod layout;
 mod lookup;
 mod reader;
-mod rows;
-mod schema_change;
-mod state;
 mod tree;
-mod xa;
 
 #[cfg(test)]
 mod tests;
@@ -53,16 +44,23 @@ use crate::journal::index::Index;
 use crate::journal::lock::Lock;
 use crate::journal::recover::recover;
 use crate::journal::{Journal, JournalOptions, LogTail, Position};
+use crate::target::tables;
+use crate::target::tables::apply::Applier;
+use crate::target::tables::clone::Copy;
 use crate::target::{CloneRecipient, Target};
-use crate::transaction::Batch;
-use crate::{Error, ErrorKind, Limits, Result};
+use crate::transaction::{Batch, Transaction};
+use crate::{Error, ErrorKind, Fault, Limits, Result};
 
-use apply::Applier;
 use checkpoint::Checkpointer;
-use state::{Published, State};
+use tree::Tree;
 
+pub use crate::target::tables::row::Row;
 pub use lookup::Range;
-pub use reader::{Reader, Row, Scan, Snapshot};
+pub use reader::{Reader, Scan, Snapshot};
+
+type State = tables::state::State<Tree>;
+type Table = tables::state::Table<Tree>;
+type Published = tables::state::Published<State>;
 
 /// The directory of relay logs in the store's.
 pub(crate) const RELAY_LOGS: &str = "relay";
@@ -128,7 +126,7 @@ pub struct Store {
     /// the checkpoints.
     purged_at: (u64, u64),
     /// A clone that failed, as far as it came.
-    unfinished: Option<clone::Copy>,
+    unfinished: Option<Copy<Tree>>,
     /// Held until everything else is closed.
     _lock: Lock,
 }
@@ -155,7 +153,7 @@ impl Store {
         std::fs::create_dir_all(directory)
             .map_err(|error| io_error("make the store's directory", directory, error))?;
         let lock = Lock::take(directory)?;
-        let mut state = checkpoint::newest(directory)?.unwrap_or_else(State::empty);
+        let mut state = checkpoint::newest(directory)?.unwrap_or_else(|| State::empty(()));
         if clone::begins_log(&state) {
             clone::finish(&disk, directory, &options, &state)?;
         }
@@ -204,7 +202,7 @@ impl Store {
         let directory = directory.as_ref();
         let options = StoreOptions::default();
         let index = Index::read(directory, &options.journal.base_name)?;
-        let mut state = checkpoint::newest(directory)?.unwrap_or_else(State::empty);
+        let mut state = checkpoint::newest(directory)?.unwrap_or_else(|| State::empty(()));
         if clone::begins_log(&state) && !index.segments().contains(&state.position.segment) {
             // A clone whose log is not begun yet: its rows are all there is.
             return Ok(Snapshot::new(Arc::new(state)));
@@ -256,25 +254,16 @@ impl Store {
 
     /// Applies and logs all transactions up to the first that cannot be.
     fn apply_in_memory(&mut self, batch: &Batch) -> Result<()> {
-        for (index, transaction) in batch.iter().enumerate() {
-            let done = self
-                .applier
-                .apply(&mut self.state, &transaction)
-                .and_then(|()| self.journal.append(&transaction));
-            if let Err(error) = done {
-                self.step_back();
-                if error.fault() == crate::Fault::Target {
+        let before = self.published.get();
+        let journal = &mut self.journal;
+        let log = |transaction: &Transaction<'_>| journal.append(transaction);
+        self.applier
+            .apply_group(&mut self.state, &before, batch, log)
+            .inspect_err(|error| {
+                if error.fault() == Fault::Target {
                     self.journal.roll_back();
-                    return Err(error);
                 }
-                // Part of that transaction may have been applied: begin the group anew without it.
-                for transaction in batch.iter().take(index) {
-                    self.applier.apply(&mut self.state, &transaction)?;
-                }
-                return Err(error);
-            }
-        }
-        Ok(())
+            })
     }
 
     /// Whether the tables may be as large as they have become.

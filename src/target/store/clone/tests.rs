@@ -3,14 +3,16 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::super::apply::Applier;
 use super::super::{Snapshot, Store, StoreOptions};
 use super::*;
+use crate::ErrorKind;
 use crate::binlog::EventType;
+use crate::gtid::GtidSet;
 use crate::journal::disk::Disk;
 use crate::sample::{CREATE_TABLE, Change, Item, Source};
-use crate::target::Target;
-use crate::target::schema::TableDefinition;
+use crate::target::schema::{Catalog, TableDefinition, TableName};
+use crate::target::tables::apply::Applier;
+use crate::target::{CloneProgress, CloneReader, CloneSnapshot, Target};
 use crate::transaction::Batch;
 
 /// A generator of numbers, the same for the same seed.
@@ -35,7 +37,7 @@ impl History {
     fn new() -> Self {
         Self {
             batches: Vec::new(),
-            states: vec![Arc::new(State::empty())],
+            states: vec![Arc::new(State::empty(()))],
         }
     }
 

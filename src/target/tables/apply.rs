@@ -5,16 +5,15 @@ use std::sync::Arc;
 
 use super::layout::Layout;
 use super::rows::{self, Scratch};
-use super::schema_change;
 use super::state::{State, Table};
-use super::tree::Tree;
 use super::xa::{self, Prepared, SecondPhase, Xid};
+use super::{Rows, schema_change};
 use crate::binlog::{
     EventHeader, EventType, FormatDescription, QueryEvent, RowsEvent, TableMap, XaPrepareEvent,
 };
 use crate::target::schema::{StatementContext, TableDefinition, TableName};
 use crate::transaction::{Batch, Transaction, TransactionKind};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Fault, Result};
 
 /// Table maps that are remembered from one statement to the next.
 const MAPS_KEPT: usize = 1024;
@@ -58,7 +57,11 @@ impl Applier {
     ///
     /// # Errors
     /// They name the GTID. The state holds part of the transaction then and is of no use.
-    pub(crate) fn apply(&mut self, state: &mut State, transaction: &Transaction<'_>) -> Result<()> {
+    pub(crate) fn apply<R: Rows>(
+        &mut self,
+        state: &mut State<R>,
+        transaction: &Transaction<'_>,
+    ) -> Result<()> {
         let gtid = transaction.gtid();
         self.open.clear();
         if state.gtid_executed.contains(gtid) {
@@ -78,8 +81,43 @@ impl Applier {
         Ok(())
     }
 
+    /// Applies the transactions of `batch` to `state`, which is that of `before`, and tells `log` of each
+    /// that is applied.
+    ///
+    /// # Errors
+    /// That of the first transaction that cannot be applied: the state holds those before it then, or
+    /// what it was `before` where the target itself has failed.
+    pub(crate) fn apply_group<R: Rows>(
+        &mut self,
+        state: &mut State<R>,
+        before: &State<R>,
+        batch: &Batch,
+        mut log: impl FnMut(&Transaction<'_>) -> Result<()>,
+    ) -> Result<()> {
+        for (index, transaction) in batch.iter().enumerate() {
+            let done = self.apply(state, &transaction);
+            let Err(error) = done.and_then(|()| log(&transaction)) else {
+                continue;
+            };
+            state.clone_from(before);
+            self.forget();
+            if error.fault() != Fault::Target {
+                // Part of that transaction may have been applied: begin the group anew without it.
+                for transaction in batch.iter().take(index) {
+                    self.apply(state, &transaction)?;
+                }
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
     /// Executes all events of a transaction.
-    fn changes(&mut self, state: &mut State, transaction: &Transaction<'_>) -> Result<()> {
+    fn changes<R: Rows>(
+        &mut self,
+        state: &mut State<R>,
+        transaction: &Transaction<'_>,
+    ) -> Result<()> {
         let format = transaction.format();
         let mut savepoints = Vec::new();
         for (header, event) in transaction.events() {
@@ -111,9 +149,9 @@ impl Applier {
         Ok(())
     }
 
-    fn table_map(
+    fn table_map<R: Rows>(
         &mut self,
-        state: &mut State,
+        state: &mut State<R>,
         format: &FormatDescription,
         event: &[u8],
     ) -> Result<()> {
@@ -137,9 +175,9 @@ impl Applier {
         Ok(())
     }
 
-    fn rows(
+    fn rows<R: Rows>(
         &mut self,
-        state: &mut State,
+        state: &mut State<R>,
         format: &FormatDescription,
         timestamp: u32,
         event: &[u8],
@@ -173,12 +211,12 @@ impl Applier {
         Ok(())
     }
 
-    fn query(
+    fn query<R: Rows>(
         &mut self,
-        state: &mut State,
+        state: &mut State<R>,
         header: &EventHeader,
         query: &QueryEvent<'_>,
-        savepoints: &mut Vec<(Vec<u8>, State)>,
+        savepoints: &mut Vec<(Vec<u8>, State<R>)>,
     ) -> Result<()> {
         self.open.clear();
         match Control::of(query.statement) {
@@ -211,7 +249,7 @@ impl Applier {
         }
     }
 
-    fn second_phase(&mut self, state: &mut State, phase: SecondPhase) -> Result<()> {
+    fn second_phase<R: Rows>(&mut self, state: &mut State<R>, phase: SecondPhase) -> Result<()> {
         let (xid, commits) = match phase {
             SecondPhase::Commit(xid) => (xid, true),
             SecondPhase::Rollback(xid) => (xid, false),
@@ -230,7 +268,7 @@ impl Applier {
 }
 
 /// Keeps the first part of an XA transaction.
-fn prepare(state: &mut State, transaction: &Transaction<'_>) -> Result<()> {
+fn prepare<R: Rows>(state: &mut State<R>, transaction: &Transaction<'_>) -> Result<()> {
     let last = transaction.events().last();
     let Some((_, event)) = last.filter(|(header, _)| header.event_type == EventType::XA_PREPARE)
     else {
@@ -263,7 +301,7 @@ fn prepare(state: &mut State, transaction: &Transaction<'_>) -> Result<()> {
 }
 
 /// Whether the source took all changes of the transaction back.
-pub(super) fn ends_with_rollback(transaction: &Transaction<'_>) -> bool {
+pub(crate) fn ends_with_rollback(transaction: &Transaction<'_>) -> bool {
     let last = transaction.events().last();
     last.is_some_and(|(header, event)| {
         header.event_type == EventType::QUERY
@@ -306,7 +344,7 @@ impl<'a> Control<'a> {
 }
 
 /// Finds the table that a table map means, and checks that it has the map's columns.
-fn bind(state: &mut State, map: &TableMap<'_>) -> Result<Option<usize>> {
+fn bind<R: Rows>(state: &mut State<R>, map: &TableMap<'_>) -> Result<Option<usize>> {
     if SYSTEM_DATABASES.contains(&map.database) {
         return Ok(None);
     }
@@ -348,7 +386,7 @@ fn bind(state: &mut State, map: &TableMap<'_>) -> Result<Option<usize>> {
 }
 
 /// Takes in a table of which nothing but a table map is known.
-fn adopt(state: &mut State, name: &TableName, map: &TableMap<'_>) -> Result<usize> {
+fn adopt<R: Rows>(state: &mut State<R>, name: &TableName, map: &TableMap<'_>) -> Result<usize> {
     let columns = map.columns()?;
     let key: Vec<(usize, u32)> = map
         .primary_key()?
@@ -361,7 +399,7 @@ fn adopt(state: &mut State, name: &TableName, map: &TableMap<'_>) -> Result<usiz
     state.put_table(Table {
         name: Arc::new(name.clone()),
         layout: Arc::new(layout),
-        rows: Tree::new(),
+        rows: R::none(&state.space),
         next_row: 0,
     });
     let place = state.names.get(name).copied();
