@@ -30,7 +30,7 @@ mod checkpoint;
 mod clone;
 mod lookup;
 mod reader;
-mod tree;
+pub(super) mod tree;
 
 #[cfg(test)]
 mod tests;
@@ -45,11 +45,11 @@ use crate::journal::lock::Lock;
 use crate::journal::recover::recover;
 use crate::journal::{Journal, JournalOptions, LogTail, Position};
 use crate::target::tables;
-use crate::target::tables::apply::Applier;
+use crate::target::tables::apply::{Applier, GroupLog};
 use crate::target::tables::clone::Copy;
 use crate::target::{CloneRecipient, Target};
 use crate::transaction::{Batch, Transaction};
-use crate::{Error, ErrorKind, Fault, Limits, Result};
+use crate::{Error, ErrorKind, Limits, Result};
 
 use checkpoint::Checkpointer;
 use tree::Tree;
@@ -65,6 +65,9 @@ type Published = tables::state::Published<State>;
 /// The directory of relay logs in the store's.
 pub(crate) const RELAY_LOGS: &str = "relay";
 
+/// Default of `replica_parallel_workers`.
+pub(crate) const PARALLEL_WORKERS: usize = 4;
+
 /// How a store works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -78,6 +81,10 @@ pub struct StoreOptions {
     /// more, and snapshots that are held keep what was changed since. A group commit that would need more
     /// is refused whole, before it is logged; one that takes rows away never is. Default: no bound.
     pub memory_bytes: Option<u64>,
+    /// How many threads change rows where many transactions wait, each those of tables of its own,
+    /// beside the thread that calls. With 1 there is none: everything happens in order on that thread.
+    /// What is committed is the same. Default 4, as MySQL has it.
+    pub replica_parallel_workers: usize,
     /// Bounds on what is read from its files.
     pub limits: Limits,
 }
@@ -88,6 +95,7 @@ impl Default for StoreOptions {
             journal: JournalOptions::default(),
             checkpoint_log_bytes: 256 << 20,
             memory_bytes: None,
+            replica_parallel_workers: PARALLEL_WORKERS,
             limits: Limits::default(),
         }
     }
@@ -158,7 +166,7 @@ impl Store {
             clone::finish(&disk, directory, &options, &state)?;
         }
         let from = start_of_replay(&state);
-        let mut applier = Applier::default();
+        let mut applier = Applier::new(options.replica_parallel_workers);
         let mut log_bytes = 0;
         let mut replay = |batch: &Batch| {
             log_bytes += batch.byte_size() as u64;
@@ -208,7 +216,7 @@ impl Store {
             return Ok(Snapshot::new(Arc::new(state)));
         }
         let from = start_of_replay(&state);
-        let mut applier = Applier::default();
+        let mut applier = Applier::new(options.replica_parallel_workers);
         let recovered = recover(&index, &options.limits, from, &mut |batch| {
             replay(&mut applier, &mut state, batch)
         })?;
@@ -256,14 +264,8 @@ impl Store {
     fn apply_in_memory(&mut self, batch: &Batch) -> Result<()> {
         let before = self.published.get();
         let journal = &mut self.journal;
-        let log = |transaction: &Transaction<'_>| journal.append(transaction);
         self.applier
-            .apply_group(&mut self.state, &before, batch, log)
-            .inspect_err(|error| {
-                if error.fault() == Fault::Target {
-                    self.journal.roll_back();
-                }
-            })
+            .apply_group(&mut self.state, &before, batch, journal)
     }
 
     /// Whether the tables may be as large as they have become.
@@ -328,6 +330,16 @@ impl Store {
     }
 }
 
+impl GroupLog for Journal {
+    fn append(&mut self, transaction: &Transaction<'_>) -> Result<()> {
+        Self::append(self, transaction)
+    }
+
+    fn roll_back(&mut self) {
+        Self::roll_back(self);
+    }
+}
+
 impl Target for Store {
     fn gtid_executed(&self) -> GtidSet {
         self.state.gtid_executed.clone()
@@ -372,18 +384,19 @@ fn start_of_replay(state: &State) -> Option<(Position, GtidSet)> {
 }
 
 fn replay(applier: &mut Applier, state: &mut State, batch: &Batch) -> Result<()> {
-    for transaction in batch.iter() {
-        applier.apply(state, &transaction).map_err(|error| {
-            Error::new(
-                ErrorKind::TargetCorrupt,
-                format!("the store's own log cannot be applied: {}", error.message()),
-            )
-            .at_gtid(*transaction.gtid())
-            .remedy("remove the store and recover the member anew")
-            .caused_by(error)
-        })?;
-    }
-    Ok(())
+    applier.apply_all(state, batch).map_err(|error| {
+        let corrupt = Error::new(
+            ErrorKind::TargetCorrupt,
+            format!("the store's own log cannot be applied: {}", error.message()),
+        )
+        .remedy("remove the store and recover the member anew");
+        let gtid = error.gtid().copied();
+        let corrupt = corrupt.caused_by(error);
+        match gtid {
+            Some(gtid) => corrupt.at_gtid(gtid),
+            None => corrupt,
+        }
+    })
 }
 
 /// Rows and log have to agree about what was executed: a log whose beginning is gone without a

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::thread;
 
+use super::lanes::{AtOnce, Lanes, Sink, TableRows};
 use super::layout::Layout;
-use super::rows::{self, Scratch};
 use super::state::{State, Table};
 use super::xa::{self, Prepared, SecondPhase, Xid};
 use super::{Rows, schema_change};
@@ -27,14 +28,37 @@ const SYSTEM_DATABASES: [&[u8]; 4] = [
     b"performance_schema",
 ];
 
+/// From so many bytes of events on, it pays to start threads.
+const PARALLEL_BYTES: usize = 128 << 10;
+
 /// Applies transactions to a [`State`]; what it keeps between them only makes it faster.
 #[derive(Debug, Default)]
 pub(crate) struct Applier {
+    /// Threads that change rows beside the caller's; with none or one, it does everything itself.
+    workers: usize,
     /// Table maps by their table id, as they were bound last.
     maps: HashMap<u64, BoundMap>,
     /// Ids of the table maps of the statement that is being executed.
     open: Vec<u64>,
-    scratch: Scratch,
+    at_once: AtOnce,
+}
+
+/// What is told of each transaction of a group.
+pub(crate) trait GroupLog {
+    /// The transaction belongs to the group.
+    fn append(&mut self, transaction: &Transaction<'_>) -> Result<()>;
+
+    /// The group begins anew.
+    fn roll_back(&mut self);
+}
+
+/// No log.
+impl GroupLog for () {
+    fn append(&mut self, _transaction: &Transaction<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn roll_back(&mut self) {}
 }
 
 /// A table map, and the table that it was found to mean.
@@ -47,6 +71,13 @@ struct BoundMap {
 }
 
 impl Applier {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self {
+            workers,
+            ..Self::default()
+        }
+    }
+
     /// Forgets all table maps, after a schema change or a step back.
     pub(crate) fn forget(&mut self) {
         self.maps.clear();
@@ -62,6 +93,101 @@ impl Applier {
         state: &mut State<R>,
         transaction: &Transaction<'_>,
     ) -> Result<()> {
+        let mut at_once = std::mem::take(&mut self.at_once);
+        let done = self.transaction(state, transaction, &mut at_once);
+        self.at_once = at_once;
+        done
+    }
+
+    /// Applies all transactions of `batch`, on several threads where it is large.
+    ///
+    /// # Errors
+    /// They name a GTID. The state is of no use then.
+    pub(crate) fn apply_all<R: Rows>(&mut self, state: &mut State<R>, batch: &Batch) -> Result<()> {
+        if self.is_parallel(batch) {
+            return self.in_lanes(state, batch, &mut ());
+        }
+        for transaction in batch.iter() {
+            self.apply(state, &transaction)?;
+        }
+        Ok(())
+    }
+
+    /// Applies the transactions of `batch` to `state`, which is that of `before`, and tells `log` of each.
+    ///
+    /// # Errors
+    /// That of the first transaction that cannot be applied: state and log hold those before it then, or
+    /// nothing of the group where the target itself has failed.
+    pub(crate) fn apply_group<R: Rows>(
+        &mut self,
+        state: &mut State<R>,
+        before: &State<R>,
+        batch: &Batch,
+        log: &mut impl GroupLog,
+    ) -> Result<()> {
+        if self.is_parallel(batch) {
+            if self.in_lanes(state, batch, log).is_ok() {
+                return Ok(());
+            }
+            state.clone_from(before);
+            self.forget();
+            log.roll_back();
+        }
+        for (index, transaction) in batch.iter().enumerate() {
+            let done = self.apply(state, &transaction);
+            let Err(error) = done.and_then(|()| log.append(&transaction)) else {
+                continue;
+            };
+            state.clone_from(before);
+            self.forget();
+            if error.fault() == Fault::Target {
+                log.roll_back();
+                return Err(error);
+            }
+            // Part of that transaction may have been applied: begin the group anew without it.
+            for transaction in batch.iter().take(index) {
+                self.apply(state, &transaction)?;
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Whether threads are of use. A log that changes its format commits what it was told before: it must
+    /// not be told of anything that is not done.
+    fn is_parallel(&self, batch: &Batch) -> bool {
+        let Some(first) = batch.first() else {
+            return false;
+        };
+        self.workers > 1
+            && batch.byte_size() >= PARALLEL_BYTES
+            && batch
+                .iter()
+                .all(|transaction| Arc::ptr_eq(transaction.format(), first.format()))
+    }
+
+    fn in_lanes<R: Rows>(
+        &mut self,
+        state: &mut State<R>,
+        batch: &Batch,
+        log: &mut impl GroupLog,
+    ) -> Result<()> {
+        thread::scope(|scope| {
+            let mut lanes = Lanes::new(scope, self.workers);
+            for transaction in batch.iter() {
+                self.transaction(state, &transaction, &mut lanes)?;
+                log.append(&transaction)?;
+            }
+            lanes.settle(state)
+        })
+    }
+
+    fn transaction<'b, R: Rows>(
+        &mut self,
+        state: &mut State<R>,
+        transaction: &Transaction<'b>,
+        sink: &mut impl Sink<'b, R>,
+    ) -> Result<()> {
         let gtid = transaction.gtid();
         self.open.clear();
         if state.gtid_executed.contains(gtid) {
@@ -73,7 +199,7 @@ impl Applier {
             TransactionKind::XaPrepare => prepare(state, transaction),
             TransactionKind::Empty | TransactionKind::ViewChange { .. } => Ok(()),
             _ if ends_with_rollback(transaction) => Ok(()),
-            _ => self.changes(state, transaction),
+            _ => self.changes(state, transaction, sink),
         };
         done.map_err(|error| error.at_gtid(*gtid))?;
         state.gtid_executed.insert(gtid);
@@ -81,51 +207,21 @@ impl Applier {
         Ok(())
     }
 
-    /// Applies the transactions of `batch` to `state`, which is that of `before`, and tells `log` of each
-    /// that is applied.
-    ///
-    /// # Errors
-    /// That of the first transaction that cannot be applied: the state holds those before it then, or
-    /// what it was `before` where the target itself has failed.
-    pub(crate) fn apply_group<R: Rows>(
-        &mut self,
-        state: &mut State<R>,
-        before: &State<R>,
-        batch: &Batch,
-        mut log: impl FnMut(&Transaction<'_>) -> Result<()>,
-    ) -> Result<()> {
-        for (index, transaction) in batch.iter().enumerate() {
-            let done = self.apply(state, &transaction);
-            let Err(error) = done.and_then(|()| log(&transaction)) else {
-                continue;
-            };
-            state.clone_from(before);
-            self.forget();
-            if error.fault() != Fault::Target {
-                // Part of that transaction may have been applied: begin the group anew without it.
-                for transaction in batch.iter().take(index) {
-                    self.apply(state, &transaction)?;
-                }
-            }
-            return Err(error);
-        }
-        Ok(())
-    }
-
     /// Executes all events of a transaction.
-    fn changes<R: Rows>(
+    fn changes<'b, R: Rows>(
         &mut self,
         state: &mut State<R>,
-        transaction: &Transaction<'_>,
+        transaction: &Transaction<'b>,
+        sink: &mut impl Sink<'b, R>,
     ) -> Result<()> {
         let format = transaction.format();
         let mut savepoints = Vec::new();
         for (header, event) in transaction.events() {
             match header.event_type {
-                EventType::TABLE_MAP => self.table_map(state, format, event)?,
+                EventType::TABLE_MAP => self.table_map(state, format, event, sink)?,
                 EventType::QUERY => {
                     let query = QueryEvent::decode(format, event)?;
-                    self.query(state, &header, &query, &mut savepoints)?;
+                    self.query(state, &header, &query, &mut savepoints, sink)?;
                 }
                 EventType::XID
                 | EventType::GTID
@@ -138,7 +234,20 @@ impl Applier {
                 | EventType::RAND
                 | EventType::USER_VAR => {}
                 event_type if event_type.is_rows() => {
-                    self.rows(state, format, header.timestamp, event)?;
+                    let event = RowsEvent::decode(format, event)?;
+                    let ends_statement = event.ends_statement();
+                    if let Some(place) = self.table_of(&event)? {
+                        let rows = TableRows {
+                            place,
+                            event,
+                            timestamp: header.timestamp,
+                            gtid: transaction.gtid(),
+                        };
+                        sink.rows(state, rows)?;
+                    }
+                    if ends_statement {
+                        self.open.clear();
+                    }
                 }
                 event_type if header.has(EventHeader::IGNORABLE) => {
                     log::debug!("{event_type} event passed over");
@@ -149,16 +258,18 @@ impl Applier {
         Ok(())
     }
 
-    fn table_map<R: Rows>(
+    fn table_map<'b, R: Rows>(
         &mut self,
         state: &mut State<R>,
         format: &FormatDescription,
         event: &[u8],
+        sink: &mut impl Sink<'b, R>,
     ) -> Result<()> {
         let body = event.get(format.header_length()..).unwrap_or_default();
         let map = TableMap::decode(format, event)?;
         let id = map.table_id;
         if self.maps.get(&id).is_none_or(|bound| bound.body != body) {
+            sink.settle(state)?;
             let place = bind(state, &map)?;
             if self.maps.len() >= MAPS_KEPT && self.open.is_empty() {
                 self.maps.clear();
@@ -175,51 +286,39 @@ impl Applier {
         Ok(())
     }
 
-    fn rows<R: Rows>(
-        &mut self,
-        state: &mut State<R>,
-        format: &FormatDescription,
-        timestamp: u32,
-        event: &[u8],
-    ) -> Result<()> {
-        let event = RowsEvent::decode(format, event)?;
-        if event.width > 0 || event.table_id != RowsEvent::DUMMY_TABLE_ID {
-            let bound = self.maps.get(&event.table_id);
-            let Some(bound) = bound.filter(|_| self.open.contains(&event.table_id)) else {
-                return Err(Error::new(
-                    ErrorKind::Malformed,
-                    format!(
-                        "row event for table id {} without its table map",
-                        event.table_id
-                    ),
-                ));
-            };
-            if let Some(place) = bound.place {
-                let table = state.tables.get_mut(place).and_then(Option::as_mut);
-                let Some(table) = table else {
-                    return Err(Error::new(
-                        ErrorKind::Internal,
-                        "table map of a dropped table",
-                    ));
-                };
-                rows::apply(Arc::make_mut(table), &event, timestamp, &mut self.scratch)?;
-            }
+    /// Where the table of a row event is; `None` where its rows are not kept.
+    fn table_of(&self, event: &RowsEvent<'_>) -> Result<Option<usize>> {
+        if event.width == 0 && event.table_id == RowsEvent::DUMMY_TABLE_ID {
+            return Ok(None);
         }
-        if event.ends_statement() {
-            self.open.clear();
+        let bound = self.maps.get(&event.table_id);
+        match bound.filter(|_| self.open.contains(&event.table_id)) {
+            Some(bound) => Ok(bound.place),
+            None => Err(Error::new(
+                ErrorKind::Malformed,
+                format!(
+                    "row event for table id {} without its table map",
+                    event.table_id
+                ),
+            )),
         }
-        Ok(())
     }
 
-    fn query<R: Rows>(
+    fn query<'b, R: Rows>(
         &mut self,
         state: &mut State<R>,
         header: &EventHeader,
         query: &QueryEvent<'_>,
         savepoints: &mut Vec<(Vec<u8>, State<R>)>,
+        sink: &mut impl Sink<'b, R>,
     ) -> Result<()> {
         self.open.clear();
-        match Control::of(query.statement) {
+        let control = Control::of(query.statement);
+        if matches!(control, Some(Control::Nothing)) {
+            return Ok(());
+        }
+        sink.settle(state)?;
+        match control {
             Some(Control::Nothing) => Ok(()),
             Some(Control::Savepoint(name)) => {
                 savepoints.push((name.to_vec(), state.clone()));
@@ -261,7 +360,7 @@ impl Applier {
             ));
         };
         match prepared.batch.first().filter(|_| commits) {
-            Some(transaction) => self.changes(state, &transaction),
+            Some(transaction) => self.changes(state, &transaction, &mut AtOnce::default()),
             None => Ok(()),
         }
     }

@@ -9,11 +9,13 @@
 //! - [`state`]: everything at one commit number, and how it is published;
 //! - [`layout`]: columns, row images, keys;
 //! - [`apply`], [`rows`], [`schema_change`], [`xa`]: transactions on a state;
+//! - [`lanes`]: row events on several threads;
 //! - [`clone`]: a donor's data as it is copied;
 //! - [`lookup`], [`row`], [`text`]: keys from values, and rows as hosts and people read them.
 
 pub(crate) mod apply;
 pub(crate) mod clone;
+mod lanes;
 pub(crate) mod layout;
 pub(crate) mod lookup;
 pub(crate) mod row;
@@ -34,7 +36,7 @@ pub(crate) const KEY_MAX: usize = u16::MAX as usize - 5;
 /// The rows of one table in the order of their keys, which are compared as bytes.
 ///
 /// A clone costs nothing that grows with the rows, and neither sees what is changed in the other.
-pub(crate) trait Rows: Clone + fmt::Debug + Send + Sync {
+pub(crate) trait Rows: Clone + fmt::Debug + Send + Sync + 'static {
     /// Where the rows of new tables come to lie.
     type Space: Clone + fmt::Debug + Send + Sync;
     /// A key or a row that is read.
