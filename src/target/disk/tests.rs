@@ -16,6 +16,14 @@ use transactions::{dump, insert, items, memory_directory, source, update};
 /// There is nothing that could be read from elsewhere when the store is opened next.
 fn checkpoint(_store: &mut Store) {}
 
+fn with_workers(directory: &Path, workers: usize) -> Store {
+    let options = StoreOptions {
+        replica_parallel_workers: workers,
+        ..StoreOptions::default()
+    };
+    Store::open_with(directory, options).unwrap()
+}
+
 /// A store with data of its own that no donor has.
 fn old_store(directory: &Path) -> Store {
     let mut store = Store::open(directory).unwrap();

@@ -19,6 +19,14 @@ fn checkpoint(store: &mut Store) {
     store.checkpoint().unwrap();
 }
 
+fn with_workers(directory: &Path, workers: usize) -> Store {
+    let options = StoreOptions {
+        replica_parallel_workers: workers,
+        ..StoreOptions::default()
+    };
+    Store::open_with(directory, options).unwrap()
+}
+
 fn read_only(directory: &Path) -> Snapshot {
     Store::open_read_only(directory).unwrap()
 }

@@ -6,11 +6,13 @@ use std::thread;
 
 use super::lanes::{AtOnce, Lanes, Sink, TableRows};
 use super::layout::Layout;
+use super::rows::{has, is_whole};
 use super::state::{State, Table};
 use super::xa::{self, Prepared, SecondPhase, Xid};
 use super::{Rows, schema_change};
 use crate::binlog::{
-    EventHeader, EventType, FormatDescription, QueryEvent, RowsEvent, TableMap, XaPrepareEvent,
+    EventHeader, EventType, FormatDescription, QueryEvent, RowsEvent, RowsKind, TableMap,
+    XaPrepareEvent,
 };
 use crate::target::schema::{StatementContext, TableDefinition, TableName};
 use crate::transaction::{Batch, Transaction, TransactionKind};
@@ -68,6 +70,8 @@ struct BoundMap {
     body: Vec<u8>,
     /// Place of the table in the state; `None` for tables whose rows are not kept.
     place: Option<usize>,
+    /// Whether rows are found by all of their columns.
+    is_keyless: bool,
 }
 
 impl Applier {
@@ -236,6 +240,7 @@ impl Applier {
                 event_type if event_type.is_rows() => {
                     let event = RowsEvent::decode(format, event)?;
                     let ends_statement = event.ends_statement();
+                    self.learn_key(state, &event, sink)?;
                     if let Some(place) = self.table_of(&event)? {
                         let rows = TableRows {
                             place,
@@ -277,6 +282,7 @@ impl Applier {
             let bound = BoundMap {
                 body: body.to_vec(),
                 place,
+                is_keyless: place.is_some_and(|place| is_keyless(state, place)),
             };
             self.maps.insert(id, bound);
         }
@@ -302,6 +308,31 @@ impl Applier {
                 ),
             )),
         }
+    }
+
+    /// What a row event leaves out of the row before its change is what the source does not need to find
+    /// it: where nothing else told the key of a table, this does.
+    fn learn_key<'b, R: Rows>(
+        &mut self,
+        state: &mut State<R>,
+        event: &RowsEvent<'b>,
+        sink: &mut impl Sink<'b, R>,
+    ) -> Result<()> {
+        let Some(bound) = self.maps.get_mut(&event.table_id) else {
+            return Ok(());
+        };
+        let Some(place) = bound.place.filter(|_| bound.is_keyless) else {
+            return Ok(());
+        };
+        if event.kind == RowsKind::Insert || is_whole(event.columns_before, event.width) {
+            return Ok(());
+        }
+        let present = (0..event.width).filter(|column| has(event.columns_before, *column));
+        let key: Vec<_> = present.map(|column| (column, 0)).collect();
+        sink.settle(state)?;
+        take_key(state, place, &key)?;
+        bound.is_keyless = false;
+        Ok(())
     }
 
     fn query<'b, R: Rows>(
@@ -454,6 +485,10 @@ fn bind<R: Rows>(state: &mut State<R>, map: &TableMap<'_>) -> Result<Option<usiz
         // Its CREATE TABLE is in no log that was applied here: the map is all that is known.
         None => adopt(state, &name, map)?,
     };
+    let key = logged_key(map)?;
+    if !key.is_empty() {
+        take_key(state, place, &key)?;
+    }
     let bound_already = state.tables.get(place).and_then(Option::as_ref);
     if bound_already.is_some_and(|table| table.layout.columns() == columns) {
         return Ok(Some(place));
@@ -487,12 +522,7 @@ fn bind<R: Rows>(state: &mut State<R>, map: &TableMap<'_>) -> Result<Option<usiz
 /// Takes in a table of which nothing but a table map is known.
 fn adopt<R: Rows>(state: &mut State<R>, name: &TableName, map: &TableMap<'_>) -> Result<usize> {
     let columns = map.columns()?;
-    let key: Vec<(usize, u32)> = map
-        .primary_key()?
-        .into_iter()
-        .map(|(column, prefix)| (column, prefix as u32))
-        .collect();
-    let definition = TableDefinition::from_table_map(&columns, &key)?;
+    let definition = TableDefinition::from_table_map(&columns, &logged_key(map)?)?;
     let layout = Layout::new(definition.clone())?;
     Arc::make_mut(&mut state.catalog).insert(name.clone(), definition);
     state.put_table(Table {
@@ -503,6 +533,65 @@ fn adopt<R: Rows>(state: &mut State<R>, name: &TableName, map: &TableMap<'_>) ->
     });
     let place = state.names.get(name).copied();
     place.ok_or_else(|| Error::new(ErrorKind::Internal, "a new table has no place"))
+}
+
+/// The primary key in a table map: columns, and the lengths of their prefixes or 0.
+fn logged_key(map: &TableMap<'_>) -> Result<Vec<(usize, u32)>> {
+    let key = map.primary_key()?.into_iter();
+    Ok(key
+        .map(|(column, prefix)| (column, prefix as u32))
+        .collect())
+}
+
+fn is_keyless<R: Rows>(state: &State<R>, place: usize) -> bool {
+    let table = state.tables.get(place).and_then(Option::as_ref);
+    table.is_some_and(|table| !table.layout.definition.has_key())
+}
+
+/// Finds the rows of a table by the key that the log shows from now on.
+///
+/// # Errors
+/// [`ErrorKind::Schema`] where they are found by another one so far, [`ErrorKind::Conflict`] where two rows
+/// have the same key.
+fn take_key<R: Rows>(state: &mut State<R>, place: usize, key: &[(usize, u32)]) -> Result<()> {
+    let space = state.space.clone();
+    let Some(table) = state.tables.get_mut(place).and_then(Option::as_mut) else {
+        return Ok(());
+    };
+    let known = &table.layout.definition;
+    let columns = |key: &mut dyn Iterator<Item = usize>| {
+        let names = key.map(|column| {
+            known
+                .columns
+                .get(column)
+                .map_or("?", |column| &*column.name)
+        });
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let logged = columns(&mut key.iter().map(|(column, _)| *column));
+    let had = columns(&mut known.primary_key.iter().map(|part| part.column));
+    if logged == had {
+        return Ok(());
+    }
+    if known.has_key() {
+        return Err(Error::new(
+            ErrorKind::Schema,
+            format!(
+                "table {}: the log has ({logged}) as its key, its definition ({had})",
+                table.name
+            ),
+        )
+        .remedy("clone the member anew, or report the statements that made the table"));
+    }
+    log::info!("table {} has the key ({logged})", table.name);
+    let mut definition = known.clone();
+    definition.add_primary_key(key)?;
+    let layout = Layout::new(definition.clone())?;
+    let table = Arc::make_mut(table);
+    table.rows = schema_change::rewritten(table, &space, &layout, None)?;
+    table.layout = Arc::new(layout);
+    Arc::make_mut(&mut state.catalog).insert(TableName::clone(&table.name), definition);
+    Ok(())
 }
 
 #[cold]

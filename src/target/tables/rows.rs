@@ -91,12 +91,14 @@ fn change<R: Rows>(
 }
 
 /// Whether a bitmap of present columns has all of them.
-fn is_whole(bitmap: &[u8], width: usize) -> bool {
-    (0..width).all(|column| {
-        bitmap
-            .get(column / 8)
-            .is_some_and(|byte| byte >> (column % 8) & 1 == 1)
-    })
+pub(super) fn is_whole(bitmap: &[u8], width: usize) -> bool {
+    (0..width).all(|column| has(bitmap, column))
+}
+
+/// Whether it has this one.
+pub(super) fn has(bitmap: &[u8], column: usize) -> bool {
+    let byte = bitmap.get(column / 8);
+    byte.is_some_and(|byte| byte >> (column % 8) & 1 == 1)
 }
 
 struct Changer<'a, R> {
@@ -126,10 +128,7 @@ impl<R: Rows> Changer<'_, R> {
     fn inserts_nothing_but_defaults(&self, event: &RowsEvent<'_>) -> bool {
         event.width > 0
             && event.row_bytes().is_empty()
-            && (0..event.width).all(|column| {
-                let byte = event.columns_before.get(column / 8);
-                byte.is_some_and(|byte| byte >> (column % 8) & 1 == 0)
-            })
+            && (0..event.width).all(|column| !has(event.columns_before, column))
     }
 
     /// Puts in the row of an image, whose columns are at `scratch.cells`.

@@ -120,7 +120,7 @@ fn alter<R: Rows>(
 }
 
 /// All rows in the form of another layout.
-fn rewritten<R: Rows>(
+pub(super) fn rewritten<R: Rows>(
     table: &mut Table<R>,
     space: &R::Space,
     layout: &Layout,

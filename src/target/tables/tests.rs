@@ -14,7 +14,7 @@ use crate::target::Target;
 use crate::target::schema::TableName;
 
 use super::super::{Snapshot, Store};
-use super::checkpoint;
+use super::{checkpoint, with_workers};
 
 /// A directory without the waiting for a disk, where the machine has one.
 pub(super) fn memory_directory() -> tempfile::TempDir {
@@ -355,4 +355,130 @@ fn readers_never_see_half_a_transaction() {
     assert!(waited.is_some());
     let next = GtidSet::from_iter([source.gtid(1204)]);
     assert!(reader.wait_for(&next, Duration::from_millis(1)).is_none());
+}
+
+/// Groups of several tables, with statements between the rows and now and then a transaction that does not
+/// fit: several threads leave what one thread leaves, and stop where it stops.
+#[test]
+fn several_threads_do_what_one_does() {
+    const TABLES: u64 = 5;
+    let directories = [memory_directory(), memory_directory()];
+    let mut stores = [1, 4].map(|workers| {
+        let directory = &directories[usize::from(workers > 1)];
+        with_workers(directory.path(), workers)
+    });
+    let mut source = source();
+    for table in 1..TABLES {
+        source.statement(&format!("CREATE TABLE items{table} LIKE items"));
+    }
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move |bound: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % bound
+    };
+    let mut known = vec![vec![false; 400]; TABLES as usize];
+    let mut refused = 0;
+    for group in 0..30 {
+        let fails_at = (next(2) == 0).then(|| next(250));
+        let first = stores[0].gtid_executed().count();
+        for number in 0..250 {
+            let table = next(TABLES);
+            source.into_table(table as u8);
+            let rows = &mut known[table as usize];
+            if next(60) == 0 {
+                source.statement(&match table {
+                    0 => "TRUNCATE TABLE items".to_owned(),
+                    _ => format!("TRUNCATE TABLE items{table}"),
+                });
+                rows.fill(false);
+                continue;
+            }
+            let mut changes = Vec::new();
+            for _ in 0..4 {
+                let id = next(400);
+                let is_known = &mut rows[id as usize];
+                let name = format!("{group}.{number}{}", "-".repeat(next(200) as usize));
+                changes.push(match (*is_known, next(3)) {
+                    (true, 0) => delete(id as i64),
+                    (true, _) => update(id as i64, &name),
+                    (false, _) => insert(id as i64, &name),
+                });
+                *is_known = !matches!(changes.last(), Some(Change::Delete(_)));
+            }
+            if fails_at == Some(number) {
+                changes.push(delete(10_000));
+            }
+            source.rows(&changes);
+        }
+        let batch = source.take();
+        assert!(batch.byte_size() > 128 << 10, "no threads are started");
+        let outcomes = stores.each_mut().map(|store| store.apply(&batch).err());
+        let [one, several] = outcomes.map(|error| error.map(|error| error.to_string()));
+        assert_eq!(one, several);
+        let [one, several] = stores.each_ref().map(|store| store.reader().snapshot());
+        assert_eq!(one.gtid_executed(), several.gtid_executed());
+        for table in one.tables() {
+            let text = |snapshot: &Snapshot| {
+                let mut out = Vec::new();
+                snapshot.dump(table, &mut out).unwrap();
+                String::from_utf8(out).unwrap()
+            };
+            assert_eq!(text(&one), text(&several), "{table}");
+        }
+        if one.gtid_executed().count() < first + 250 {
+            // The model knows nothing of what was refused: begin with empty tables.
+            refused += 1;
+            source.skip_to(one.gtid_executed().count());
+            for table in 0..TABLES {
+                let name = match table {
+                    0 => "items".to_owned(),
+                    _ => format!("items{table}"),
+                };
+                source.statement(&format!("TRUNCATE TABLE {name}"));
+                known[table as usize].fill(false);
+            }
+            let batch = source.take();
+            for store in &mut stores {
+                store.apply(&batch).unwrap();
+            }
+        }
+    }
+    assert!(refused > 5 && refused < 25, "{refused}");
+    drop(stores);
+    let texts = directories.map(|directory| {
+        let store = with_workers(directory.path(), 4);
+        dump(&store.reader().snapshot())
+    });
+    assert_eq!(texts[0], texts[1]);
+}
+
+/// Nothing made the table in this log: its rows are found by all of their columns, until an event leaves
+/// out those that are not its key.
+#[test]
+fn a_key_is_learnt_from_what_the_log_leaves_out() {
+    let directory = memory_directory();
+    let mut store = Store::open(directory.path()).unwrap();
+    let mut source = Source::new();
+    source.rows(&[insert(2, "two"), insert(1, "one"), insert(3, "three")]);
+    source.rows(&[Change::Delete(Item::new(1, "one"))]);
+    store.apply(&source.take()).unwrap();
+    assert_eq!(
+        dump(&store.reader().snapshot()),
+        "2\ttwo\tNULL\n3\tthree\tNULL\n"
+    );
+    source.rows(&[Change::DeleteByKey(2), insert(1, "again")]);
+    source.rows(&[insert(1, "taken")]);
+    let error = store.apply(&source.take()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    for _ in 0..2 {
+        assert_eq!(
+            dump(&store.reader().snapshot()),
+            "1\tagain\tNULL\n3\tthree\tNULL\n"
+        );
+        checkpoint(&mut store);
+        drop(store);
+        store = Store::open(directory.path()).unwrap();
+    }
 }
