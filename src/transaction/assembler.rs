@@ -184,6 +184,14 @@ impl Assembler {
     fn format_description(&mut self, sent: &[u8]) -> Result<Progress<'static>> {
         let format = FormatDescription::decode(sent)?;
         self.grouping.refuse_inside(EventType::FORMAT_DESCRIPTION)?;
+        if self.checksum == ChecksumAlgorithm::Crc32 && !format.has_own_checksum() {
+            // No server that writes checksums has files of one that knew none: the version in it,
+            // which decides whether there is one, is damaged.
+            return Err(Error::new(
+                ErrorKind::Checksum,
+                "a format description without a checksum, behind events that have them",
+            ));
+        }
         self.checksum = format.checksum();
         self.format = Some(Arc::new(format));
         Ok(Progress::Format)
