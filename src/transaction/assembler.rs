@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Batch;
 use super::grouping::Grouping;
+use super::{Batch, Part};
 use crate::binlog::{
     ChecksumAlgorithm, EventHeader, EventType, FormatDescription, HeartbeatEvent, RotateEvent, open,
 };
@@ -100,6 +100,32 @@ impl Assembler {
     /// Bytes held: of whole transactions, and of the one that is being put together.
     pub fn byte_size(&self) -> usize {
         self.grouping.byte_size()
+    }
+
+    /// Bytes of the transaction that is being put together.
+    #[inline]
+    pub(crate) fn open_bytes(&self) -> usize {
+        self.grouping.open_bytes()
+    }
+
+    /// Whether the transaction that came last goes out in [parts](Self::take_part), not all of which
+    /// are taken.
+    #[inline]
+    pub(crate) fn is_in_parts(&self) -> bool {
+        self.grouping.is_in_parts()
+    }
+
+    /// Whether the last part of a transaction is there; it has to be taken before the next event.
+    #[inline]
+    pub(crate) fn has_last_part(&self) -> bool {
+        self.grouping.has_last_part()
+    }
+
+    /// Takes out what is there of a transaction that is too large to be held until it is whole. Its
+    /// other events go the same way, and it never is in [`ready`](Self::ready), which has to be empty
+    /// now. [`Limits::transaction_bytes`] counts what is held.
+    pub(crate) fn take_part(&mut self, recycled: Vec<u8>) -> Option<Part> {
+        self.grouping.take_part(self.format.as_ref(), recycled)
     }
 
     /// The donor's file and the position behind the last event, as far as they are known.
