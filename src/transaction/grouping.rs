@@ -210,13 +210,12 @@ impl Grouping {
 
     #[inline]
     fn complete(&mut self, format: &Arc<FormatDescription>, kind: StoredKind) {
-        if let Some(open) = &mut self.open {
-            open.entry.end = self.batch.bytes.len();
-            open.entry.kind = kind;
-            open.entry.format = self.batch.intern(format);
-            self.batch.entries.push(open.entry.clone());
+        if let Some(Open { mut entry, .. }) = self.open.take() {
+            entry.end = self.batch.bytes.len();
+            entry.kind = kind;
+            entry.format = self.batch.intern(format);
+            self.batch.entries.push(entry);
         }
-        self.open = None;
     }
 
     /// Expands a compressed transaction into the batch and checks the events in it.
