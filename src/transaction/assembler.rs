@@ -165,7 +165,11 @@ impl Assembler {
         if sent.len() > self.limits.event_bytes {
             return Err(self.too_large_event(sent.len()));
         }
-        let (header, event) = open(self.checksum, sent)?;
+        let event = open(self.checksum, sent)?;
+        let Some(head) = event.first_chunk() else {
+            return Err(no_header(event));
+        };
+        let header = EventHeader::unchecked(head);
         if self.grouping.take_change(&self.limits, &header, event)? {
             self.advance(&header);
             return Ok(Progress::Nothing);
@@ -295,6 +299,14 @@ impl Assembler {
         }
         error.at_offset(offset)
     }
+}
+
+#[cold]
+fn no_header(event: &[u8]) -> Error {
+    Error::new(
+        ErrorKind::Malformed,
+        format!("event of {} bytes has no header", event.len()),
+    )
 }
 
 #[cold]
