@@ -7,6 +7,7 @@ use std::env;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rejoin::target::Target;
@@ -154,15 +155,20 @@ fn kill_again_and_again(writer: &str, directory: &Path, found: fn(&Path) -> Foun
             .spawn()
             .unwrap();
         let lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+        let (begun, begins) = mpsc::channel();
         let reading = std::thread::spawn(move || {
             let numbers = lines.map_while(Result::ok).filter_map(|line| {
                 let (_, number) = line.split_once("safe ")?;
                 number.parse::<u64>().ok()
             });
-            numbers.last()
+            // Nobody listens in the rounds that end before it.
+            numbers.inspect(|_| _ = begun.send(())).last()
         });
         // Some rounds end within the opening, others after hundreds of commits.
-        std::thread::sleep(Duration::from_micros(2_000 + round * round * 97 % 60_000));
+        if round % 4 != 0 {
+            begins.recv().expect("the first commit");
+        }
+        std::thread::sleep(Duration::from_micros(round * round * 97 % 60_000));
         writer.kill().unwrap();
         writer.wait().unwrap();
         safe = safe.max(reading.join().unwrap().unwrap_or(0));

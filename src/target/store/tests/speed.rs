@@ -114,7 +114,7 @@ fn store_workers() {
         source.statement(&format!("CREATE TABLE items{table} LIKE items"));
     }
     for table in 0..4 {
-        source.into_table(table);
+        source.choose_table(table);
         for first in (0..ROWS).step_by(100) {
             let changes = (first..first + 100).map(|number| insert(key(number), &name));
             source.rows(&changes.collect::<Vec<_>>());
@@ -131,7 +131,7 @@ fn store_workers() {
                 let mut batches = Vec::new();
                 for _ in 0..20 {
                     for number in 0..GROUP {
-                        source.into_table((number % tables) as u8);
+                        source.choose_table((number % tables) as u8);
                         let changes = [1, 2, 3]
                             .map(|step| update(key((at * 7919 + step * 50_021) % ROWS), &name));
                         source.rows(&changes);
