@@ -109,13 +109,20 @@ impl Disk {
         Ok(())
     }
 
-    /// Writes one byte at `offset`, and comes back to where the file stood.
-    pub(crate) fn patch(&self, mut file: &File, offset: u64, byte: u8) -> io::Result<()> {
+    /// Writes bytes in place of those at `offset`, and comes back to where the file stood.
+    pub(crate) fn patch(&self, mut file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.step()?;
         let position = file.stream_position()?;
         file.seek(SeekFrom::Start(offset))?;
-        file.write_all(&[byte])?;
+        file.write_all(bytes)?;
         file.seek(SeekFrom::Start(position)).map(drop)
+    }
+
+    /// Cuts a file at `end`, where it stands then.
+    pub(crate) fn cut(&self, mut file: &File, end: u64) -> io::Result<()> {
+        self.step()?;
+        file.set_len(end)?;
+        file.seek(SeekFrom::Start(end)).map(drop)
     }
 
     /// Waits until the file's content, and the length needed to read it, are on the disk.

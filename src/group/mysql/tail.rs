@@ -31,6 +31,15 @@ enum Ended {
     Closed,
 }
 
+impl From<NotDelivered> for Ended {
+    fn from(reason: NotDelivered) -> Self {
+        match reason {
+            NotDelivered::Full => Self::Full,
+            NotDelivered::Closed => Self::Closed,
+        }
+    }
+}
+
 /// Delivers until the group is left or the cache is gone.
 pub(super) fn run(inner: &Inner, feed: &Feed, mut delivered: GtidSet) {
     // A donor cuts off an older dump of the same replica UUID, so that the feed has one of its own.
@@ -47,6 +56,8 @@ pub(super) fn run(inner: &Inner, feed: &Feed, mut delivered: GtidSet) {
         let before = delivered.clone();
         let ended = tail(inner, feed, &source, replica_uuid, &mut delivered)
             .map_err(|error| error.at_donor(source.address.to_string()));
+        // The next source sends from its beginning what this one did not finish.
+        feed.abandon_parts();
         if delivered != before {
             pause = FIRST_PAUSE;
             last_failure = None;
@@ -115,6 +126,20 @@ fn tail(
             ));
         };
         assembler.push(event)?;
+        if assembler.ready().is_empty()
+            && (assembler.open_bytes() >= large_bytes(&assembler, feed)
+                || assembler.has_last_part())
+            && let Some(part) = assembler.take_part(Vec::new())
+        {
+            let (gtid, is_last) = (part.gtid, part.end.is_some());
+            if let Err(reason) = feed.deliver_part(part) {
+                return Ok(reason.into());
+            }
+            if is_last {
+                delivered.insert(&gtid);
+            }
+            continue;
+        }
         let ready = assembler.ready();
         let full = ready.len() >= BATCH_TRANSACTIONS || assembler.byte_size() >= BATCH_BYTES;
         if ready.is_empty() || (!full && stream.has_buffered_event()) {
@@ -124,13 +149,21 @@ fn tail(
         let gtids = batch.gtids();
         match feed.deliver(batch) {
             Ok(()) => {}
-            Err((_, NotDelivered::Full)) => return Ok(Ended::Full),
-            Err((_, NotDelivered::Closed)) => return Ok(Ended::Closed),
+            Err((_, reason)) => return Ok(reason.into()),
         }
         delivered.extend(&gtids);
         if is_avoidable(inner, source) {
             return Ok(Ended::IsDonor);
         }
+    }
+}
+
+/// How much there has to be of the transaction that is being put together, for a part of it.
+fn large_bytes(assembler: &Assembler, feed: &Feed) -> usize {
+    if assembler.is_in_parts() {
+        BATCH_BYTES.min(feed.large_bytes)
+    } else {
+        feed.large_bytes
     }
 }
 
