@@ -133,10 +133,11 @@ impl Backlog {
     pub(super) fn abandon_parts(&mut self) -> Result<()> {
         match &mut self.log {
             Some(log) if self.pushed.is_some() => log.abandon_parts(),
-            _ => {
+            Some(_) => {
                 self.head.push_back(Piece::Abandoned);
                 Ok(())
             }
+            None => Ok(()),
         }
     }
 
