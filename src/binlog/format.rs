@@ -196,10 +196,7 @@ impl FormatDescription {
     /// [`ErrorKind::Checksum`] where the checksum differs.
     #[inline]
     pub fn verify<'a>(&self, event: &'a [u8]) -> Result<&'a [u8]> {
-        match open(self.checksum, event) {
-            Ok((_, body)) => Ok(body),
-            Err(error) => Err(error),
-        }
+        open(self.checksum, event)
     }
 
     /// The text before the NUL padding of the server version's field.
@@ -346,18 +343,18 @@ fn put_header(header: &EventHeader, start: usize, out: &mut [u8]) {
 }
 
 /// Checks length and checksum of an event of a stream whose checksum algorithm is `checksum`, and
-/// takes header and checksum off it. (The body begins with the header all the same.)
+/// takes the checksum off it. What it returns has a whole header.
+///
+/// The header is not returned: put together here and taken apart by the caller it would go through
+/// memory, which costs as much as all else that is done with most events.
 #[inline]
-pub(crate) fn open(checksum: ChecksumAlgorithm, event: &[u8]) -> Result<(EventHeader, &[u8])> {
+pub(crate) fn open(checksum: ChecksumAlgorithm, event: &[u8]) -> Result<&[u8]> {
     if let Some(head) = event.first_chunk() {
         let header = EventHeader::unchecked(head);
         if header.length as usize == event.len()
             && header.event_type != EventType::FORMAT_DESCRIPTION
         {
-            return match checksum.verify(event) {
-                Ok(body) => Ok((header, body)),
-                Err(error) => Err(error),
-            };
+            return checksum.verify(event);
         }
     }
     open_odd(event)
@@ -365,13 +362,13 @@ pub(crate) fn open(checksum: ChecksumAlgorithm, event: &[u8]) -> Result<(EventHe
 
 /// A format description, or an event whose length is wrong.
 #[cold]
-fn open_odd(event: &[u8]) -> Result<(EventHeader, &[u8])> {
+fn open_odd(event: &[u8]) -> Result<&[u8]> {
     let header = EventHeader::decode(event)?;
     if header.length as usize != event.len() {
         return Err(other_length(&header, event.len()));
     }
     let (body, _) = FormatDescription::open(event)?;
-    Ok((header, body))
+    Ok(body)
 }
 
 #[cold]

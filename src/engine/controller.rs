@@ -12,7 +12,7 @@ use super::cloning::{CloneDonors, CloneJob, Cloning};
 use super::event::{CloneState, Event};
 use super::gate::{Gate, Order};
 use super::receiver::{Receiver, Receivers};
-use super::shared::{Fact, Shared, Source, Work};
+use super::shared::{Fact, Received, Shared, Source, Work};
 use super::status::Status;
 use crate::group::{Cut, Feed, Group, GroupMember, MemberState, News};
 use crate::gtid::{GtidSet, Uuid};
@@ -78,11 +78,14 @@ pub(super) struct Controller {
     pub(super) can_clone: bool,
     pub(super) cloning: Option<Cloning>,
     /// For receivers: to the cache.
-    pub(super) work: Sender<Work>,
+    pub(super) received: Sender<Received>,
+    /// A transaction of so many bytes goes there in parts.
+    pub(super) large_bytes: usize,
     pub(super) recycled: Inbox<Batch>,
     pub(super) limits: Limits,
     /// How the recovery channel presents itself to donors.
     pub(super) server_id: u32,
+    pub(super) net_write_timeout: Duration,
     pub(super) uuid: Uuid,
     /// The number of the latest connection to a donor. Attempts do not serve: one may connect twice.
     pub(super) connection: u32,
@@ -421,22 +424,22 @@ impl Controller {
         let mut options = self.group.donor_options(&donor);
         self.machine.settings().recovery_channel.apply(&mut options);
         self.connection += 1;
+        let executed = self.shared.executed.lock().clone();
+        let mut request = DumpRequest::new(self.server_id, self.uuid, executed);
+        request.net_write_timeout = self.net_write_timeout;
         let receiver = Receiver {
             attempt,
             connection: self.connection,
             options,
-            request: DumpRequest::new(
-                self.server_id,
-                self.uuid,
-                self.shared.executed.lock().clone(),
-            ),
+            request,
             donor: donor.uuid,
             endpoint,
             limits: self.limits.clone(),
             shared: Arc::clone(&self.shared),
             closer: Closer::new(),
-            work: self.work.clone(),
+            received: self.received.clone(),
             bell: self.gate.bell(),
+            large_bytes: self.large_bytes,
             recycled: self.recycled.clone(),
             facts: self.facts_sender.clone(),
         };

@@ -24,6 +24,7 @@ mod donor;
 mod donors;
 mod failures;
 mod hold;
+mod large;
 mod member;
 mod plan;
 mod recover;
@@ -50,6 +51,7 @@ fn main() {
         donor::SCENARIOS,
         member::SCENARIOS,
         stall::SCENARIOS,
+        large::SCENARIOS,
         plan::SCENARIOS,
         recover::SCENARIOS,
         verify::SCENARIOS,

@@ -8,12 +8,12 @@ use super::history::{self, History};
 use crate::binlog::ChecksumAlgorithm;
 use crate::engine::Member;
 use crate::engine::parts::Parts;
-use crate::engine::shared::{Clock, Fact, Source, Work};
+use crate::engine::shared::{Clock, Fact, Received};
 use crate::group::{Feed, Group, GroupMember, Joined, View};
 use crate::gtid::GtidSet;
 use crate::net::ConnectOptions;
 use crate::target::Target;
-use crate::transaction::{Assembler, Batch};
+use crate::transaction::{Assembler, Batch, Piece};
 use crate::{Error, ErrorKind, Limits, Result};
 
 /// A group that nobody asks anything.
@@ -113,10 +113,10 @@ fn the_view_change_is_told_though_its_batch_fails() {
     let mut parts = Parts::assemble(builder, clock).expect("settings in their ranges");
     parts
         .controller
-        .work
-        .send(Work {
-            source: Source::Donor(1),
-            batch: assembler.take(Batch::new()),
+        .received
+        .send(Received {
+            connection: 1,
+            piece: Piece::Batch(assembler.take(Batch::new())),
         })
         .expect("there is room");
     parts.cache.turn();

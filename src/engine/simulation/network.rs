@@ -1,6 +1,7 @@
 //! One connection of the recovery channel: a donor's bytes, whatever happens to them on the way, and
 //! the product's own framing, packet parser and intake at the end.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -13,9 +14,9 @@ use super::world::{World, number};
 use crate::binlog::ChecksumAlgorithm;
 use crate::engine::intake::Intake;
 use crate::engine::receiver::{Receiver, Receivers, ended};
-use crate::engine::shared::{BATCH_BYTES, Fact, Source, Work};
+use crate::engine::shared::{BATCH_BYTES, Fact, Received};
 use crate::gtid::GtidSet;
-use crate::transaction::Batch;
+use crate::transaction::Piece;
 use crate::wire::dump::{self, DumpPacket};
 use crate::wire::packet::{PacketReader, write_packet};
 use crate::{Error, ErrorKind, Limits, Result};
@@ -99,7 +100,7 @@ pub(super) struct Connection {
     file_length: usize,
     heard: u64,
     /// What the applier has no room for yet.
-    waiting: Option<Batch>,
+    waiting: VecDeque<Piece>,
     pub(super) is_over: bool,
 }
 
@@ -136,6 +137,7 @@ impl Connection {
             ChecksumAlgorithm::Crc32,
             shared,
             receiver.recycled.clone(),
+            receiver.large_bytes,
         );
         // The command that asked for the stream was packet 0.
         let mut reader = PacketReader::new(4096, Limits::default().packet_bytes);
@@ -164,7 +166,7 @@ impl Connection {
             oversized: world.chance(faults.oversize).then_some(oversized),
             file_length,
             heard: now,
-            waiting: None,
+            waiting: VecDeque::new(),
             is_over: false,
         }
     }
@@ -191,7 +193,7 @@ impl Connection {
     }
 
     pub(super) fn byte_size(&self) -> usize {
-        self.intake.byte_size() + self.waiting.as_ref().map_or(0, Batch::byte_size)
+        self.intake.byte_size() + self.waiting.iter().map(Piece::byte_size).sum::<usize>()
     }
 
     pub(super) fn step(&mut self, world: &mut World, now: u64) {
@@ -384,15 +386,8 @@ impl Connection {
                     DumpPacket::Event(event) => self.intake.push(event)?,
                     DumpPacket::End => return Err(ended()),
                 }
-                if self.intake.is_due(|| self.reader.has_packet()) {
-                    let mut batch = self.intake.take();
-                    if let Some(waiting) = &mut self.waiting {
-                        for transaction in batch.iter() {
-                            waiting.push(&transaction);
-                        }
-                        batch = self.waiting.take().unwrap_or_default();
-                    }
-                    self.waiting = Some(batch);
+                while let Some(piece) = self.intake.take(|| self.reader.has_packet()) {
+                    self.waiting.push_back(piece);
                     self.pass_on();
                 }
             }
@@ -405,24 +400,21 @@ impl Connection {
 
     /// `false` if the applier has no room for what waits.
     fn pass_on(&mut self) -> bool {
-        let Some(batch) = self.waiting.take() else {
-            return true;
-        };
-        let work = Work {
-            source: Source::Donor(self.receiver.connection),
-            batch,
-        };
-        match self.receiver.work.try_send(work) {
-            Ok(()) => true,
-            Err(error) => {
-                self.waiting = Some(error.into_inner().batch);
+        while let Some(piece) = self.waiting.pop_front() {
+            let received = Received {
+                connection: self.receiver.connection,
+                piece,
+            };
+            if let Err(error) = self.receiver.received.try_send(received) {
+                self.waiting.push_front(error.into_inner().piece);
                 let shared = &self.receiver.shared;
                 shared
                     .held_back
                     .store(true, std::sync::atomic::Ordering::Relaxed);
-                false
+                return false;
             }
         }
+        true
     }
 
     /// The most that a connection may hold.
