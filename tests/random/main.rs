@@ -1,7 +1,7 @@
 //! Stores that follow a real server through random workloads, from seeds.
 //!
 //! ```text
-//! cargo test --release --test random                          a few seeds
+//! cargo test --release --test random                          a few seeds, 200,000 transactions
 //! REJOIN_WORKLOAD_SEEDS=20 cargo test --release --test random more of them
 //! REJOIN_WORKLOAD_SEED=7 ...                                  this one alone
 //! REJOIN_WORKLOAD_ROUNDS=100 ...                              longer ones
@@ -49,9 +49,9 @@ use support::Scenario;
 use support::server::Server;
 
 /// What a run does where the environment says nothing: 200,000 transactions.
-const SEEDS: u64 = 20;
-const ROUNDS: u64 = 3;
-const TRANSACTIONS: u64 = 10_200;
+const SEEDS: u64 = 4;
+const ROUNDS: u64 = 5;
+const TRANSACTIONS: u64 = 51_000;
 /// Passes of the procedure of small transactions between two looks at how many there were.
 const PASSES: u64 = 25;
 

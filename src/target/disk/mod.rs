@@ -17,7 +17,7 @@
 //!
 //! ```text
 //! DIR/rejoin.lock                        held while it is open
-//! DIR/keyspace/                          the LSM tree, see `space`
+//! DIR/keyspace/                          the LSM tree, see `space`; keyspace.new while it is made
 //! DIR/relay/                             relay logs of the member that it belongs to
 //! ```
 //!

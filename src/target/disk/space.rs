@@ -22,6 +22,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
+use std::fs;
 use std::panic;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Sl
 use parking_lot::Mutex;
 
 use super::{State, StoreOptions};
-use crate::journal::disk::io_error;
+use crate::journal::disk::{Disk, io_error};
 use crate::journal::lock::Lock;
 use crate::{Error, ErrorKind, Result};
 
@@ -100,21 +101,11 @@ fn end_of(number: u32) -> Vec<u8> {
 
 impl Space {
     pub(super) fn open(path: &Path, lock: Lock, options: &StoreOptions) -> Result<Arc<Self>> {
+        if !path.exists() {
+            create(path, options)?;
+        }
+        let (database, keyspace) = open(path, options)?;
         let in_file = |error: Error| error.in_file(path.display().to_string());
-        let open = || {
-            let database = Database::builder(path)
-                .cache_size(options.cache_bytes)
-                .max_journaling_size(JOURNAL_BYTES)
-                .worker_threads(WORKERS)
-                .open()?;
-            let keyspace = database.keyspace("rejoin", KeyspaceCreateOptions::default)?;
-            Ok((database, keyspace))
-        };
-        // Some damage to its files is met by assertions.
-        let opened = panic::catch_unwind(panic::AssertUnwindSafe(open))
-            .map_err(|_| in_file(damaged("its keyspace cannot be read")))?;
-        let (database, keyspace) =
-            opened.map_err(|error| in_file(failed("open the keyspace", error)))?;
         Ok(Arc::new(Self {
             next_number: AtomicU32::new(0),
             written: Mutex::default(),
@@ -222,6 +213,43 @@ impl Space {
         }
         self.next_number.store(next, Ordering::Relaxed);
         Ok(garbage)
+    }
+}
+
+fn open(path: &Path, options: &StoreOptions) -> Result<(Database, Keyspace)> {
+    let in_file = |error: Error| error.in_file(path.display().to_string());
+    let open = || {
+        let database = Database::builder(path)
+            .cache_size(options.cache_bytes)
+            .max_journaling_size(JOURNAL_BYTES)
+            .worker_threads(WORKERS)
+            .open()?;
+        let keyspace = database.keyspace("rejoin", KeyspaceCreateOptions::default)?;
+        Ok((database, keyspace))
+    };
+    // Some damage to its files is met by assertions.
+    let opened = panic::catch_unwind(panic::AssertUnwindSafe(open))
+        .map_err(|_| in_file(damaged("its keyspace cannot be read")))?;
+    opened.map_err(|error| in_file(failed("open the keyspace", error)))
+}
+
+/// Makes an empty keyspace under another name first: one that was left half made cannot be opened.
+fn create(path: &Path, options: &StoreOptions) -> Result<()> {
+    let unfinished = path.with_extension("new");
+    let in_file = |error| io_error("make the keyspace", &unfinished, error);
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).map_err(in_file)?;
+    }
+    let (database, keyspace) = open(&unfinished, options)?;
+    database
+        .persist(PersistMode::SyncAll)
+        .map_err(|error| failed("make the keyspace", error))?;
+    drop((keyspace, database));
+    let disk = Disk::default();
+    disk.rename(&unfinished, path).map_err(in_file)?;
+    match path.parent() {
+        Some(directory) => disk.sync_directory(directory).map_err(in_file),
+        None => Ok(()),
     }
 }
 

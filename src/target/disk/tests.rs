@@ -60,6 +60,17 @@ fn only_one_process_writes_and_only_this_kind_of_store() {
     assert_eq!(error.kind(), ErrorKind::Configuration);
 }
 
+#[test]
+fn a_keyspace_that_was_left_half_made_is_made_anew() {
+    let directory = memory_directory();
+    let unfinished = directory.path().join("keyspace.new");
+    fs::create_dir(&unfinished).unwrap();
+    fs::write(unfinished.join("lock"), b"").unwrap();
+    let mut store = Store::open(directory.path()).unwrap();
+    store.apply(&source().take()).unwrap();
+    assert!(!unfinished.exists());
+}
+
 /// Rows of tables that were dropped, emptied or rewritten go piece by piece, and at the latest when the
 /// store is opened; snapshots from before keep them.
 #[test]
