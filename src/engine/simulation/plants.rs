@@ -128,6 +128,7 @@ impl Course {
             now: self.now,
             executed: &self.executed,
             group_executed: &self.group_executed,
+            queue_is_empty: false,
         };
         self.auditor.event(event, known)
     }
@@ -197,6 +198,7 @@ impl Course {
             now: self.now,
             executed: &self.executed,
             group_executed: &self.group_executed,
+            queue_is_empty: false,
         };
         self.auditor.end(&Error::new(kind, "the end"), known, false)
     }
