@@ -19,6 +19,8 @@ mod cache;
 mod cloning;
 mod controller;
 mod event;
+#[cfg(test)]
+mod full_disk;
 mod gate;
 mod intake;
 mod overflow;

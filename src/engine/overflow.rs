@@ -190,3 +190,73 @@ impl Overflow {
         self.backlog.head_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use crossbeam_channel::unbounded;
+
+    use super::super::event::Subscribers;
+    use super::super::shared::Clock;
+    use super::*;
+    use crate::Limits;
+    use crate::journal::SyncRelayLog;
+    use crate::journal::relay_log::{RECOVERY_CHANNEL, RelayLogDirectory, RelayLogOptions};
+    use crate::sample::{Change, Item, Source as Log};
+    use crate::transaction::{OwnedKind, Part, PartSlice};
+
+    fn own(part: PartSlice<'_>) -> Piece {
+        Piece::Part(Box::new(Part {
+            gtid: *part.gtid,
+            format: part.format.clone(),
+            bytes: part.bytes.to_vec(),
+            is_first: part.is_first,
+            end: part.is_last.then_some(OwnedKind::Dml),
+        }))
+    }
+
+    /// A donor is given up while it sends a large transaction, of which the next parts are on their way
+    /// already: they are nothing, and the next donor's are a transaction.
+    #[test]
+    fn parts_behind_what_was_thrown_away_are_passed_over() {
+        let place = tempfile::tempdir().unwrap();
+        let options = RelayLogOptions {
+            directory: place.path().to_owned(),
+            segment_bytes: 1 << 20,
+            server_id: 1,
+            large_bytes: 100,
+            limits: Limits::default(),
+        };
+        let directory = RelayLogDirectory::open(options).unwrap();
+        let log = directory.empty_log(RECOVERY_CHANNEL, SyncRelayLog::Never);
+        let (sender, inbox) = unbounded();
+        let mut overflow = Overflow::new(inbox, 10_000, Some(log.unwrap())).unwrap();
+        let clock = Clock::Real(Instant::now());
+        let shared = Shared::new(GtidSet::new(), Subscribers::default(), clock);
+        let mut source = Log::new();
+        source.rows(&[Change::Insert(Item::new(1, [b'x'; 200]))]);
+        let batch = source.take();
+        let whole = batch.first().unwrap();
+        let send = |connection, from: usize, to: usize| {
+            let parts = PartSlice::of(&whole, 50).map(own);
+            for piece in parts.take(to).skip(from) {
+                sender.send(Received { connection, piece }).unwrap();
+            }
+        };
+        send(1, 0, 2);
+        assert!(overflow.take_in(&shared, Duration::ZERO).unwrap());
+        overflow.clear().unwrap();
+        send(1, 2, 9);
+        assert!(overflow.take_in(&shared, Duration::ZERO).unwrap());
+        assert!(overflow.next(&shared).unwrap().is_none());
+        send(2, 0, 9);
+        assert!(overflow.take_in(&shared, Duration::ZERO).unwrap());
+        let Some((Source::Donor(2), Load::Stored(mut stored))) = overflow.next(&shared).unwrap()
+        else {
+            panic!("no large transaction");
+        };
+        assert_eq!(stored.load().unwrap().gtids(), batch.gtids());
+        assert!(overflow.next(&shared).unwrap().is_none());
+    }
+}

@@ -126,12 +126,21 @@ impl Feed {
     }
 
     /// Delivers part of a transaction. Nothing else may be delivered, by whatever thread, before its
-    /// last part.
-    pub(crate) fn deliver_part(&self, part: Part) -> Result<(), NotDelivered> {
+    /// last part. While the cache is full, `wait` is called, and ends the attempts with false.
+    pub(crate) fn deliver_part(
+        &self,
+        part: Part,
+        mut wait: impl FnMut() -> bool,
+    ) -> Result<(), NotDelivered> {
         let bytes = part.bytes.len() as u64;
-        self.transactions
-            .push(Piece::Part(Box::new(part)), bytes)
-            .map_err(|(_, refused)| refused.into())
+        let mut piece = Piece::Part(Box::new(part));
+        loop {
+            match self.transactions.push(piece, bytes) {
+                Ok(()) => return Ok(()),
+                Err((back, Refused::Full)) if wait() => piece = back,
+                Err((_, refused)) => return Err(refused.into()),
+            }
+        }
     }
 
     /// Tells that the parts of a transaction that have been delivered are all that will come.

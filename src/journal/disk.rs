@@ -14,6 +14,9 @@ use crate::{Error, ErrorKind};
 pub(crate) struct Disk {
     #[cfg(test)]
     fault: Option<Arc<Fault>>,
+    /// Files that were synced.
+    #[cfg(test)]
+    syncs: Arc<AtomicI64>,
 }
 
 /// An operation that fails, for tests.
@@ -35,7 +38,14 @@ impl Disk {
                 remaining: AtomicI64::new(n),
                 for_good,
             })),
+            ..Self::default()
         }
+    }
+
+    /// How often a file was synced.
+    #[cfg(test)]
+    pub(crate) fn syncs(&self) -> i64 {
+        self.syncs.load(Ordering::Relaxed)
     }
 
     /// Whether the operation that was to fail has been reached.
@@ -128,6 +138,8 @@ impl Disk {
     /// Waits until the file's content, and the length needed to read it, are on the disk.
     pub(crate) fn sync(&self, file: &File) -> io::Result<()> {
         self.step()?;
+        #[cfg(test)]
+        self.syncs.fetch_add(1, Ordering::Relaxed);
         file.sync_data()
     }
 

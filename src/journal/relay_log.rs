@@ -366,10 +366,12 @@ impl RelayLog {
     /// # Errors
     /// As [`append`](Self::append).
     pub(crate) fn append_part(&mut self, part: &Part) -> Result<()> {
-        let open = self.open.as_mut().ok_or_else(not_begun)?;
-        if !part.is_first && !open.journal.is_in_parts() {
+        let begun = self.open.as_mut();
+        let is_wanted = part.is_first || begun.as_ref().is_some_and(|o| o.journal.is_in_parts());
+        if !is_wanted {
             return Ok(());
         }
+        let open = begun.ok_or_else(not_begun)?;
         if open.skips {
             open.write()?;
         }

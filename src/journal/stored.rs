@@ -16,6 +16,23 @@ use crate::{Error, ErrorKind, Limits, Result};
 /// and never all of them are in memory.
 ///
 /// The file stays readable as long as this lives, also when it has been purged.
+///
+/// ```
+/// use rejoin::Error;
+/// use rejoin::journal::StoredTransaction;
+///
+/// /// Bytes of all row events: what a target would do with each event stands here.
+/// fn row_bytes(transaction: &mut StoredTransaction) -> Result<u64, Error> {
+///     let mut bytes = 0;
+///     let mut events = transaction.events()?;
+///     while let Some((header, event)) = events.next_event()? {
+///         if header.event_type.is_rows() {
+///             bytes += event.len() as u64;
+///         }
+///     }
+///     Ok(bytes)
+/// }
+/// ```
 #[derive(Debug)]
 pub struct StoredTransaction {
     file: File,

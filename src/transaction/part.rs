@@ -22,6 +22,17 @@ pub(crate) enum OwnedKind {
 }
 
 impl OwnedKind {
+    #[cfg(test)]
+    pub(crate) fn of(kind: TransactionKind<'_>) -> Self {
+        match kind {
+            TransactionKind::Dml => Self::Dml,
+            TransactionKind::Statement => Self::Statement,
+            TransactionKind::XaPrepare => Self::XaPrepare,
+            TransactionKind::ViewChange { view_id } => Self::ViewChange(view_id.to_vec()),
+            TransactionKind::Empty => Self::Empty,
+        }
+    }
+
     pub(crate) fn as_kind(&self) -> TransactionKind<'_> {
         match self {
             Self::Dml => TransactionKind::Dml,

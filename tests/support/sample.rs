@@ -111,7 +111,7 @@ impl Source {
     }
 
     /// Rows that follow belong to table `shop.items<number>`, and to `shop.items` for 0.
-    pub fn into_table(&mut self, number: u8) {
+    pub fn choose_table(&mut self, number: u8) {
         self.table = number;
     }
 

@@ -18,6 +18,8 @@ const BATCH_BYTES: usize = 1 << 20;
 const HEARTBEAT_PERIOD: Duration = Duration::from_secs(10);
 /// The feed's own `server_id`: it must differ from every member's.
 const SERVER_ID: u32 = 0x7E_7016;
+/// Until it is looked whether there is room for the next part of a transaction.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -132,7 +134,13 @@ fn tail(
             && let Some(part) = assembler.take_part(Vec::new())
         {
             let (gtid, is_last) = (part.gtid, part.end.is_some());
-            if let Err(reason) = feed.deliver_part(part) {
+            // What is full writes to the disk. To come back later would be to begin the transaction anew,
+            // and never to get to its end.
+            let wait = || {
+                inner.pause(FULL_PAUSE);
+                !inner.has_left()
+            };
+            if let Err(reason) = feed.deliver_part(part, wait) {
                 return Ok(reason.into());
             }
             if is_last {

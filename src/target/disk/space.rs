@@ -8,8 +8,13 @@
 //!                                  u64 rows | u64 bytes of keys and rows
 //! 00 'x' u32 format id | u32 length, gtrid | u32 length, bqual
 //!                                  prepared XA transaction: u32 length, Format_description event | its events
+//! 00 'l' u64 BE n                  nothing: the newest batch is the nth
 //! 01 number | key                  a row
 //! ```
+//!
+//! The journal's checksums cover what is in a batch but not its place in the order of all. Each batch takes
+//! away the `l` of the one before it and adds its own: where there is not exactly one when the store is
+//! opened, a batch was read in the wrong place, and the store is damaged.
 //!
 //! A table's number is a u32 BE that is new with CREATE, TRUNCATE and every statement that rewrites all
 //! rows, so that these change nothing but the table's record; other numbers are little-endian. Rows of
@@ -34,6 +39,8 @@ use crate::{Error, ErrorKind, Result};
 const ROW: u8 = 1;
 /// First byte of all other keys.
 pub(super) const RECORD: u8 = 0;
+/// What the keys of the records of batches begin with.
+const BATCH: &[u8] = &[RECORD, b'l'];
 /// Bytes of a row's key before the key proper.
 pub(super) const PREFIX: usize = 5;
 /// The journal is rotated so that it never takes more than this.
@@ -50,6 +57,8 @@ pub(crate) struct Space {
     next_number: AtomicU32,
     /// Numbers that have rows in the keyspace already, and belong to no committed table.
     written: Mutex<BTreeSet<u32>>,
+    /// The number of the newest batch.
+    batches: Mutex<u64>,
     /// Held until everything else is closed.
     _lock: Lock,
 }
@@ -107,10 +116,11 @@ impl Space {
         let (database, keyspace) =
             opened.map_err(|error| in_file(failed("open the keyspace", error)))?;
         Ok(Arc::new(Self {
-            database,
-            keyspace,
             next_number: AtomicU32::new(0),
             written: Mutex::default(),
+            batches: Mutex::new(newest_batch(&keyspace).map_err(in_file)?),
+            database,
+            keyspace,
             _lock: lock,
         }))
     }
@@ -149,7 +159,10 @@ impl Space {
 
     /// Makes all changes at once, and waits for the disk where `sync` is wanted.
     pub(super) fn commit(&self, changes: &Changes, sync: bool) -> Result<()> {
+        let mut newest = self.batches.lock();
         let mut batch = self.database.batch();
+        batch.remove(&self.keyspace, batch_key(*newest));
+        batch.insert(&self.keyspace, batch_key(*newest + 1), b"".as_slice());
         for (key, value) in changes {
             match value {
                 Some(value) => batch.insert(&self.keyspace, key.as_slice(), value.as_slice()),
@@ -164,7 +177,9 @@ impl Space {
         batch
             .durability(Some(durability))
             .commit()
-            .map_err(|error| failed("commit to the keyspace", error))
+            .map_err(|error| failed("commit to the keyspace", error))?;
+        *newest += 1;
+        Ok(())
     }
 
     /// Writes rows of a table that is not committed yet.
@@ -207,6 +222,28 @@ impl Space {
         }
         self.next_number.store(next, Ordering::Relaxed);
         Ok(garbage)
+    }
+}
+
+fn batch_key(number: u64) -> Vec<u8> {
+    [BATCH, &number.to_be_bytes()].concat()
+}
+
+/// The number of the newest batch; 0 where there is none.
+fn newest_batch(keyspace: &Keyspace) -> Result<u64> {
+    let mut newest = None;
+    for found in keyspace.prefix(BATCH) {
+        let key = found.key().map_err(not_read)?;
+        let number = key.get(BATCH.len()..).and_then(|bytes| bytes.first_chunk());
+        let number = number.ok_or_else(|| damaged("a key is not whole"))?;
+        if newest.replace(u64::from_be_bytes(*number)).is_some() {
+            return Err(damaged("its batches are not in order"));
+        }
+    }
+    match newest {
+        Some(newest) => Ok(newest),
+        None if keyspace.first_key_value().is_none() => Ok(0),
+        None => Err(damaged("its newest batch is missing")),
     }
 }
 

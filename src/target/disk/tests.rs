@@ -5,9 +5,13 @@ use super::*;
 use crate::sample::{CREATE_TABLE, Change, Item, Source};
 use crate::target::schema::TableName;
 
+// Compiled for each kind of store.
+#[allow(clippy::duplicate_mod)]
 #[path = "../tables/tests.rs"]
 mod transactions;
 
+// Compiled for each kind of store.
+#[allow(clippy::duplicate_mod)]
 #[path = "../tables/clone_tests.rs"]
 mod cloning;
 

@@ -9,6 +9,8 @@ use std::path::Path;
 use super::*;
 use crate::sample::Source;
 
+// Compiled for each kind of store.
+#[allow(clippy::duplicate_mod)]
 #[path = "../tables/tests.rs"]
 mod transactions;
 

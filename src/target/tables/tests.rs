@@ -385,7 +385,7 @@ fn several_threads_do_what_one_does() {
         let first = stores[0].gtid_executed().count();
         for number in 0..250 {
             let table = next(TABLES);
-            source.into_table(table as u8);
+            source.choose_table(table as u8);
             let rows = &mut known[table as usize];
             if next(60) == 0 {
                 source.statement(&match table {

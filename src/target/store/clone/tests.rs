@@ -6,6 +6,8 @@ use crate::journal::disk::Disk;
 use crate::sample::{CREATE_TABLE, Change, Item, Source};
 use crate::target::Target;
 
+// Compiled for each kind of store.
+#[allow(clippy::duplicate_mod)]
 #[path = "../../tables/clone_tests.rs"]
 mod cloning;
 
