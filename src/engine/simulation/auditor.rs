@@ -58,6 +58,8 @@ pub(super) struct Known<'a> {
     /// What the joiner and the group have executed.
     pub(super) executed: &'a GtidSet,
     pub(super) group_executed: &'a GtidSet,
+    /// Whether nothing that the group has delivered waited when the controller had its turn.
+    pub(super) queue_is_empty: bool,
 }
 
 type Verdict = Result<(), String>;
@@ -241,6 +243,8 @@ impl Auditor {
                 rule(!self.phase_2, || "phase 2 twice".into())?;
                 self.phase_2 = true;
                 self.group_executed.clone_from(known.group_executed);
+                // It looks at the queue in the same turn.
+                self.queue_was_empty = known.queue_is_empty;
                 rule(self.cloning.is_none(), || "phase 2 beside a clone".into())?;
                 rule(self.cut.is_subset(known.executed), || {
                     "phase 1 ended before the cut".into()

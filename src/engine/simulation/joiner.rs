@@ -291,8 +291,7 @@ impl Joiner {
         if self.result.is_some() {
             return Ok(());
         }
-        let shared = &self.controller.shared;
-        if shared.feed_delivered.load(Relaxed) <= shared.feed_applied.load(Relaxed) {
+        if self.queue_is_empty() {
             self.auditor.queue_is_empty();
         }
         self.result = self.controller.turn();
@@ -311,6 +310,12 @@ impl Joiner {
         Ok(())
     }
 
+    /// Whether nothing that the group has delivered waits to be applied.
+    fn queue_is_empty(&self) -> bool {
+        let shared = &self.controller.shared;
+        shared.feed_delivered.load(Relaxed) <= shared.feed_applied.load(Relaxed)
+    }
+
     /// Shows the auditor what was done.
     fn audit(&mut self) -> Result<(), String> {
         let now = Duration::from_nanos(self.now());
@@ -324,6 +329,7 @@ impl Joiner {
             now,
             executed: &account.executed,
             group_executed: world.history.executed(world.history.len()),
+            queue_is_empty: self.queue_is_empty(),
         };
         for event in events {
             self.auditor.event(&event, known)?;

@@ -131,6 +131,7 @@ impl Course {
             now: self.now,
             executed: &self.executed,
             group_executed: &self.group_executed,
+            queue_is_empty: false,
         };
         self.auditor.event(event, known)
     }
@@ -200,6 +201,7 @@ impl Course {
             now: self.now,
             executed: &self.executed,
             group_executed: &self.group_executed,
+            queue_is_empty: false,
         };
         self.auditor.end(&Error::new(kind, "the end"), known, false)
     }
