@@ -1,14 +1,18 @@
 //! A limit on what all connections together send, in bytes a second, that can be changed at any time.
 //!
-//! A token bucket that may go into debt: who finds tokens takes as many as it needs and sends; who
-//! finds none waits until the debt is paid. So a packet of any size passes, and on average the rate
-//! is kept.
+//! ```text
+//! reserved   0 ... A: 32 KiB | B: 32 KiB | C: 9 KiB | A: 32 KiB        bytes, in the order of asking
+//! clock                 ^ moves on by the rate: whoever it has reached may send
+//! ```
+//!
+//! So a packet of any size passes, the rate is kept on average, and connections take turns: none of
+//! them waits while another one sends twice.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-/// How many seconds' worth of tokens may be saved up by silence.
+/// How many seconds' worth of bytes may be saved up by silence.
 const BURST_SECONDS: f64 = 0.1;
 
 /// The longest wait before the caller's wish to stop is looked at.
@@ -24,9 +28,11 @@ pub(super) struct Throttle {
 struct State {
     /// Bytes a second; `None` for no limit.
     rate: Option<f64>,
-    /// Bytes that may be sent at once; negative: what was sent ahead.
-    tokens: f64,
-    filled: Instant,
+    /// Bytes that were asked for.
+    reserved: f64,
+    /// Bytes that the rate has allowed.
+    clock: f64,
+    ticked: Instant,
 }
 
 impl Throttle {
@@ -34,8 +40,9 @@ impl Throttle {
         Self {
             state: Mutex::new(State {
                 rate: rate.map(as_rate),
-                tokens: 0.0,
-                filled: Instant::now(),
+                reserved: 0.0,
+                clock: 0.0,
+                ticked: Instant::now(),
             }),
             changed: Condvar::new(),
         }
@@ -44,41 +51,41 @@ impl Throttle {
     /// Sets the rate; who waits goes on by it.
     pub(super) fn set_rate(&self, rate: Option<u64>) {
         let mut state = self.state.lock();
-        state.fill(Instant::now());
+        state.tick(Instant::now());
         state.rate = rate.map(as_rate);
-        // A debt made at a high rate would take long to pay at a low one.
-        state.tokens = state.tokens.max(-state.rate.unwrap_or(0.0));
         self.changed.notify_all();
     }
 
     /// Waits until `bytes` may be sent; `false` when `stop` says so first.
     pub(super) fn take(&self, bytes: usize, stop: impl Fn() -> bool) -> bool {
         let mut state = self.state.lock();
+        state.tick(Instant::now());
+        let turn = state.reserved;
+        state.reserved += bytes as f64;
         loop {
             if stop() {
                 return false;
             }
-            state.fill(Instant::now());
-            let Some(rate) = state.rate else {
+            state.tick(Instant::now());
+            let Some(rate) = state.rate.filter(|_| state.clock < turn) else {
                 return true;
             };
-            if state.tokens > 0.0 {
-                state.tokens -= bytes as f64;
-                return true;
-            }
-            let wait = Duration::from_secs_f64((1.0 - state.tokens) / rate);
+            // Rounded up, or the last nanosecond would be waited for again and again.
+            let wait =
+                Duration::from_secs_f64((turn - state.clock) / rate) + Duration::from_micros(1);
             self.changed.wait_for(&mut state, wait.min(LOOK_INTERVAL));
         }
     }
 }
 
 impl State {
-    fn fill(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.filled).as_secs_f64();
-        self.filled = now;
-        if let Some(rate) = self.rate {
-            self.tokens = (self.tokens + passed * rate).min(rate * BURST_SECONDS);
-        }
+    fn tick(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.ticked).as_secs_f64();
+        self.ticked = now;
+        self.clock = match self.rate {
+            Some(rate) => (self.clock + passed * rate).min(self.reserved + rate * BURST_SECONDS),
+            None => self.reserved,
+        };
     }
 }
 
@@ -93,28 +100,83 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_rate_is_kept_by_all_together_and_can_be_raised_meanwhile() {
-        let throttle = Throttle::new(Some(100_000));
-        let sent = AtomicU64::new(0);
+    /// Four threads take 1000 bytes at a time, whenever they may, while `during` runs.
+    fn taking<T>(throttle: &Throttle, during: impl FnOnce(&AtomicU64) -> T) -> T {
+        let taken = AtomicU64::new(0);
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     while throttle.take(1000, || stop.load(Ordering::Relaxed)) {
-                        sent.fetch_add(1000, Ordering::Relaxed);
+                        taken.fetch_add(1000, Ordering::Relaxed);
                     }
                 });
             }
-            thread::sleep(Duration::from_millis(500));
-            let slow = sent.load(Ordering::Relaxed);
-            assert!((20_000..=70_000).contains(&slow), "{slow} bytes in 0.5 s");
+            let result = during(&taken);
+            stop.store(true, Ordering::Relaxed);
+            result
+        })
+    }
+
+    #[test]
+    fn all_together_take_no_more_than_the_rate() {
+        let throttle = Throttle::new(Some(100_000));
+        let began = Instant::now();
+        taking(&throttle, |taken| {
+            while taken.load(Ordering::Relaxed) < 50_000 {
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        // What was saved up, and what was sent ahead.
+        let without = 100_000.0 * BURST_SECONDS + 1000.0;
+        let least = Duration::from_secs_f64((50_000.0 - without) / 100_000.0);
+        assert!(began.elapsed() >= least, "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn a_rate_that_is_raised_counts_at_once() {
+        let throttle = Throttle::new(Some(1000));
+        taking(&throttle, |taken| {
+            while taken.load(Ordering::Relaxed) == 0 {
+                thread::sleep(Duration::from_millis(1));
+            }
+            // By the old rate this would take more than a quarter of an hour.
             throttle.set_rate(Some(10_000_000));
-            thread::sleep(Duration::from_millis(300));
-            let fast = sent.load(Ordering::Relaxed) - slow;
-            assert!(fast >= 1_000_000, "{fast} bytes in 0.3 s");
-            throttle.set_rate(Some(1));
+            let deadline = Instant::now() + Duration::from_secs(100);
+            while taken.load(Ordering::Relaxed) < 1_000_000 {
+                assert!(Instant::now() < deadline, "{taken:?}");
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+    }
+
+    /// Otherwise whoever is awake already takes turn after turn.
+    #[test]
+    fn who_has_asked_first_goes_first() {
+        let throttle = Throttle::new(Some(1_000_000));
+        let turns: Vec<AtomicU64> = (0..20).map(|_| AtomicU64::new(0)).collect();
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for turns in &turns {
+                let (throttle, stop) = (&throttle, &stop);
+                scope.spawn(move || {
+                    while throttle.take(1000, || stop.load(Ordering::Relaxed)) {
+                        turns.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            let deadline = Instant::now() + Duration::from_secs(100);
+            while turns.iter().any(|turns| turns.load(Ordering::Relaxed) < 20) {
+                assert!(Instant::now() < deadline, "{turns:?}");
+                thread::sleep(Duration::from_millis(1));
+            }
             stop.store(true, Ordering::Relaxed);
         });
+        let most = turns
+            .iter()
+            .map(|turns| turns.load(Ordering::Relaxed))
+            .max();
+        // Threads that have no processor cannot ask; those that can do so in turn.
+        assert!(most < Some(200), "{turns:?}");
     }
 }

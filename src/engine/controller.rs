@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver as Inbox, Sender, bounded};
 use log::{debug, info, warn};
 use parking_lot::Mutex;
 
-use super::cloning::{CloneJob, Cloning};
+use super::cloning::{CloneDonors, CloneJob, Cloning};
 use super::event::{CloneState, Event};
 use super::gate::{Gate, Order};
 use super::receiver::{Receiver, Receivers};
@@ -73,6 +73,7 @@ pub(super) struct Controller {
     pub(super) unapplied: GtidSet,
     pub(super) fences: Sender<()>,
     pub(super) clones: Sender<CloneJob>,
+    pub(super) clone_donors: Box<dyn CloneDonors>,
     /// Whether the target's data can be replaced.
     pub(super) can_clone: bool,
     pub(super) cloning: Option<Cloning>,
@@ -455,7 +456,9 @@ impl Controller {
         let mut options = self.group.donor_options(&donor);
         self.machine.settings().recovery_channel.apply(&mut options);
         let limits = self.limits.clone();
-        let (cloning, job) = Cloning::of_mysql(donor, endpoint, options, limits, self.server_id);
+        let donors = &mut *self.clone_donors;
+        let (cloning, job) =
+            Cloning::begin(donors, donor, endpoint, options, limits, self.server_id);
         self.cloning = Some(cloning);
         self.tell_clone();
         // The applier is gone only after a panic, which is told.

@@ -289,7 +289,9 @@ impl Member {
     /// A value out of its range; nothing is changed then.
     pub fn set_settings(&self, settings: Settings) -> Result<()> {
         settings.validate()?;
-        *self.settings.lock() = settings.clone();
+        // Held until they are on their way: what was set last is in force, whoever else sets some.
+        let mut known = self.settings.lock();
+        known.clone_from(&settings);
         // A member that has ended needs no settings.
         let _ = self.facts.send(Fact::Settings(Box::new(settings)));
         Ok(())

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::applier::Applier;
 use super::backlog::Backlog;
 use super::cache::{Cache, Passes};
+use super::cloning::Servers;
 use super::controller::{self, Controller, Request, Window};
 use super::gate::Gate;
 use super::overflow::Overflow;
@@ -135,6 +136,7 @@ impl Parts {
                 unapplied: logs.unapplied,
                 fences,
                 clones,
+                clone_donors: Box::new(Servers),
                 can_clone,
                 cloning: None,
                 received,

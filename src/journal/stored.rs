@@ -163,7 +163,9 @@ impl StoredEvents<'_> {
         }
         self.event.clear();
         let read = match self.events.next()? {
-            Next::Event(event) => open(CHECKSUM, event),
+            Next::Event(event) => {
+                open(CHECKSUM, event).and_then(|event| Ok((EventHeader::decode(event)?, event)))
+            }
             Next::End => Err(damaged("it is shorter than what was written")),
             Next::Torn(reason) => Err(damaged(reason)),
         };

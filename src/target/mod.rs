@@ -3,15 +3,19 @@
 //! A [`Target`] takes whole transactions in batches and makes each durable together with its GTID.
 //!
 //! - [`store`] is the embedded default: tables in memory, the member's own binary log as redo log;
+//! - `disk` (with the feature of that name) is the same for data larger than memory;
 //! - [`CallbackTarget`] calls a function of the host's with the changes of each transaction;
 //! - a host with a storage of its own implements [`Target`]; [`Filter::changes`] reads the transactions.
 
 mod callback;
 mod changes;
 mod clone;
+#[cfg(feature = "disk")]
+pub mod disk;
 pub mod key;
 pub mod schema;
 pub mod store;
+pub(crate) mod tables;
 
 pub use callback::CallbackTarget;
 pub use changes::{Change, Filter, RowChange};

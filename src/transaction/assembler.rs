@@ -165,7 +165,11 @@ impl Assembler {
         if sent.len() > self.limits.event_bytes {
             return Err(self.too_large_event(sent.len()));
         }
-        let (header, event) = open(self.checksum, sent)?;
+        let event = open(self.checksum, sent)?;
+        let Some(head) = event.first_chunk() else {
+            return Err(no_header(event));
+        };
+        let header = EventHeader::unchecked(head);
         if self.grouping.take_change(&self.limits, &header, event)? {
             self.advance(&header);
             return Ok(Progress::Nothing);
@@ -210,6 +214,14 @@ impl Assembler {
     fn format_description(&mut self, sent: &[u8]) -> Result<Progress<'static>> {
         let format = FormatDescription::decode(sent)?;
         self.grouping.refuse_inside(EventType::FORMAT_DESCRIPTION)?;
+        if self.checksum == ChecksumAlgorithm::Crc32 && !format.has_own_checksum() {
+            // No server that writes checksums has files of one that knew none: the version in it,
+            // which decides whether there is one, is damaged.
+            return Err(Error::new(
+                ErrorKind::Checksum,
+                "a format description without a checksum, behind events that have them",
+            ));
+        }
         self.checksum = format.checksum();
         self.format = Some(Arc::new(format));
         Ok(Progress::Format)
@@ -287,6 +299,14 @@ impl Assembler {
         }
         error.at_offset(offset)
     }
+}
+
+#[cold]
+fn no_header(event: &[u8]) -> Error {
+    Error::new(
+        ErrorKind::Malformed,
+        format!("event of {} bytes has no header", event.len()),
+    )
 }
 
 #[cold]

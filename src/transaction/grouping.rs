@@ -285,14 +285,18 @@ impl Grouping {
 
     #[inline]
     fn complete(&mut self, format: &Arc<FormatDescription>, kind: StoredKind) {
-        match &mut self.open {
-            Some(open) if open.taken == 0 => {
-                open.entry.end = self.batch.bytes.len();
-                open.entry.kind = kind;
-                open.entry.format = self.batch.intern(format);
-                self.batch.entries.push(open.entry.clone());
+        match self.open.take() {
+            Some(Open {
+                mut entry,
+                taken: 0,
+                ..
+            }) => {
+                entry.end = self.batch.bytes.len();
+                entry.kind = kind;
+                entry.format = self.batch.intern(format);
+                self.batch.entries.push(entry);
             }
-            Some(open) => {
+            Some(mut open) => {
                 let kind = own_kind(kind, &self.batch.bytes, open.taken_view_id.take());
                 self.last = Some(Last {
                     gtid: open.entry.gtid,
@@ -302,7 +306,6 @@ impl Grouping {
             }
             None => {}
         }
-        self.open = None;
     }
 
     /// Expands a compressed transaction into the batch and checks the events in it.

@@ -2,7 +2,6 @@
 #![allow(clippy::print_stdout, missing_docs, unreachable_pub)]
 
 mod demo;
-mod many;
 mod member;
 mod shop;
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rand::RngExt;
 
+use super::clones::Pending;
 use super::history::events;
+use super::plants::Plant;
 use super::world::{World, number};
 use crate::binlog::ChecksumAlgorithm;
 use crate::engine::intake::Intake;
@@ -28,12 +30,15 @@ const HEARTBEAT: u64 = 30 * SECOND;
 const LONG_DELAY: u64 = 40 * SECOND;
 /// More than the largest transaction of a history.
 pub(super) const LARGEST_TRANSACTION: usize = 50_000;
+/// What a joiner takes of a transaction at most.
+pub(super) const TRANSACTION_LIMIT: usize = 3 * LARGEST_TRANSACTION;
 
 /// What the controller has asked for since it was last looked at.
 #[derive(Default)]
 pub(super) struct Orders {
     pub(super) stop: bool,
     pub(super) start: Option<Receiver>,
+    pub(super) clone: Option<Pending>,
 }
 
 pub(super) struct SimReceivers(pub(super) Arc<Mutex<Orders>>);
@@ -89,6 +94,10 @@ pub(super) struct Connection {
     next: usize,
     replays: bool,
     withholds: Option<usize>,
+    /// The place of which it sends more than anybody may.
+    oversized: Option<usize>,
+    /// How many transactions are in a file of its binary log.
+    file_length: usize,
     heard: u64,
     /// What the applier has no room for yet.
     waiting: VecDeque<Piece>,
@@ -120,6 +129,8 @@ impl Connection {
         let twin_at = place(faults.twin);
         let length = world.history.len();
         let withheld = world.random.random_range(0..=length);
+        let oversized = world.random.random_range(0..=length);
+        let file_length = [1, 7, 50, usize::MAX][world.random.random_range(0..4)];
         let shared = Arc::clone(&receiver.shared);
         let intake = Intake::new(
             receiver.limits.clone(),
@@ -152,6 +163,8 @@ impl Connection {
             next: 0,
             replays: world.chance(faults.replay),
             withholds: world.chance(faults.withhold).then_some(withheld),
+            oversized: world.chance(faults.oversize).then_some(oversized),
+            file_length,
             heard: now,
             waiting: VecDeque::new(),
             is_over: false,
@@ -167,7 +180,8 @@ impl Connection {
 
     /// Whatever was planted is taken out; a donor that holds something back starts anew.
     pub(super) fn heal(&mut self, now: u64) {
-        if self.withholds.is_some() || self.stall_at.is_some() || self.fate != Fate::Serve {
+        let is_bad = self.withholds.is_some() || self.oversized.is_some();
+        if is_bad || self.stall_at.is_some() || self.fate != Fate::Serve {
             self.cut_at = Some(0);
             self.fate = Fate::Serve;
             self.stall_at = None;
@@ -281,9 +295,26 @@ impl Connection {
             let transaction = world.history.get(place);
             let is_known = self.has.contains(&transaction.gtid);
             if (is_known && !self.replays) || self.withholds == Some(place) {
+                if !is_known {
+                    world.withheld.insert(place);
+                }
                 continue;
             }
-            if donor.diverged.is_some_and(|from| place >= from) && !is_known {
+            if place.is_multiple_of(self.file_length) {
+                for event in events(&world.history.rotation(place as u64)) {
+                    self.put_event(event);
+                }
+            }
+            if self.oversized == Some(place) {
+                for event in events(&world.history.oversized(place)) {
+                    self.put_event(event);
+                }
+            }
+            if world.plant == Some(Plant::Alters) && !is_known {
+                for event in events(&world.history.altered(place)) {
+                    self.put_event(event);
+                }
+            } else if donor.diverged.is_some_and(|from| place >= from) && !is_known {
                 let bytes = world.history.conflicting(place);
                 for event in events(&bytes) {
                     self.put_event(event);
