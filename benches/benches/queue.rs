@@ -26,6 +26,11 @@
 //! - System calls of the pushing thread: `strace -f queue-rates transfer own 1000000` shows one futex
 //!   call, at the start, and the pauses of the bench (clock_nanosleep) that keep the backlog short;
 //!   no memory is fetched after the first blocks.
+//! - The whole feed: `queue-rates deliver 4000 100000` calls `Feed::deliver` of a member that writes
+//!   everything to its relay log, syncs it ten times a second, and applies it. In five runs, at a load
+//!   of 30 to 40: p50 67 to 78 ns, p99.9 1.0 to 2.0 us, with the clock's own time in it. `strace -f` of
+//!   20,000 deliveries shows six futex calls of the delivering thread, for a cache that had gone to
+//!   sleep; all its other calls are the bench's (`/proc`, memory for the transactions).
 
 use std::time::Duration;
 

@@ -132,6 +132,8 @@ fn member() {
         .unwrap();
     let (feed, last) = feeds.recv().unwrap();
     tell("joined", last);
+    // What is delivered before the member knows where it begins is written at once: all of it or nothing.
+    member.wait_online(Duration::from_secs(60)).unwrap();
     let mut source = Source::new();
     for number in last + 1..=LAST {
         source.skip_to(number - 1);
