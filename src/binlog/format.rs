@@ -72,14 +72,22 @@ impl FormatDescription {
         })
     }
 
-    /// Reads a format description event as it stands in a file or comes from a donor, and checks
-    /// its own checksum.
+    /// Reads a format description event as it stands in a file, and checks its own checksum where the
+    /// events of the file have one.
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`], [`ErrorKind::Checksum`], and [`ErrorKind::Unsupported`] for binlog
     /// versions before 4 (servers before 5.0) and for MariaDB.
     pub fn decode(event: &[u8]) -> Result<Self> {
         let (_, format) = Self::open(event)?;
+        Ok(format)
+    }
+
+    /// As [`decode`](Self::decode), for an event that comes from a donor: its own checksum counts even
+    /// where it says that the events behind it have none. Or else one flipped bit could make it say so.
+    pub(crate) fn decode_sent(event: &[u8]) -> Result<Self> {
+        let (body, format) = Self::open(event)?;
+        verify_own(event, body, event.get(body.len()..).unwrap_or_default())?;
         Ok(format)
     }
 
@@ -103,14 +111,9 @@ impl FormatDescription {
                 ),
             ));
         }
-        // It has one of its own even where it says that the events behind it have none. Or else one
-        // flipped bit could make it say so.
-        if let Some(sent) = sent.first_chunk::<4>() {
-            let computed = crc_with_in_use_cleared(body);
-            let sent = u32::from_le_bytes(*sent);
-            if sent != computed {
-                return Err(checksum::differs(event, sent, computed));
-            }
+        // As mysqlbinlog does: a file whose events have no checksums is read whatever stands here.
+        if format.checksum == ChecksumAlgorithm::Crc32 {
+            verify_own(event, body, sent)?;
         }
         Ok((body, format))
     }
@@ -360,6 +363,20 @@ pub(crate) fn open(checksum: ChecksumAlgorithm, event: &[u8]) -> Result<&[u8]> {
     open_odd(event)
 }
 
+/// `sent` is what stands behind `body` in the format description: its checksum, if it has one.
+fn verify_own(event: &[u8], body: &[u8], sent: &[u8]) -> Result<()> {
+    let Some(sent) = sent.first_chunk::<4>() else {
+        return Ok(());
+    };
+    let computed = crc_with_in_use_cleared(body);
+    let sent = u32::from_le_bytes(*sent);
+    if sent == computed {
+        Ok(())
+    } else {
+        Err(checksum::differs(event, sent, computed))
+    }
+}
+
 /// A format description, or an event whose length is wrong.
 #[cold]
 fn open_odd(event: &[u8]) -> Result<&[u8]> {
@@ -475,5 +492,19 @@ mod tests {
         event[60] ^= 1;
         let error = FormatDescription::decode(&event).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Checksum);
+    }
+
+    #[test]
+    fn a_flipped_bit_does_not_turn_the_checksums_of_a_stream_off() {
+        let format = FormatDescription::new("9.7.4", ChecksumAlgorithm::Crc32).unwrap();
+        let mut event = Vec::new();
+        format.encode(1, 2, false, &mut event);
+        let algorithm = event.len() - 5;
+        event[algorithm] ^= ChecksumAlgorithm::Crc32.number();
+        let error = FormatDescription::decode_sent(&event).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Checksum);
+        // mysqlbinlog reads such a file up to the first event that ends too late.
+        let read = FormatDescription::decode(&event).unwrap();
+        assert_eq!(read.checksum(), ChecksumAlgorithm::None);
     }
 }

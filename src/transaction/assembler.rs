@@ -212,7 +212,7 @@ impl Assembler {
     }
 
     fn format_description(&mut self, sent: &[u8]) -> Result<Progress<'static>> {
-        let format = FormatDescription::decode(sent)?;
+        let format = FormatDescription::decode_sent(sent)?;
         self.grouping.refuse_inside(EventType::FORMAT_DESCRIPTION)?;
         if self.checksum == ChecksumAlgorithm::Crc32 && !format.has_own_checksum() {
             // No server that writes checksums has files of one that knew none: the version in it,
