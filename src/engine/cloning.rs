@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::shared::Fact;
-use crate::clone::mysql::MySqlDonor;
+use crate::clone::ServerDonor;
 use crate::group::GroupMember;
 use crate::net::{Closer, ConnectOptions, Endpoint};
 use crate::target::{CloneDonor, CloneFailure, CloneProgress, Target};
@@ -39,8 +39,8 @@ pub(super) struct Cloning {
 }
 
 impl Cloning {
-    /// A clone of a MySQL server, and the work that it is for the applier.
-    pub(super) fn of_mysql(
+    /// A clone of a member, and the work that it is for the applier.
+    pub(super) fn new(
         donor: GroupMember,
         endpoint: Endpoint,
         options: ConnectOptions,
@@ -50,7 +50,7 @@ impl Cloning {
         let closer = Closer::new();
         let progress = Arc::<Mutex<CloneProgress>>::default();
         let told = Arc::clone(&progress);
-        let job = CloneJob(Box::new(MySqlDonor {
+        let job = CloneJob(Box::new(ServerDonor {
             endpoint,
             options,
             limits,

@@ -189,6 +189,7 @@ impl Controller {
                     }
                     // Nearly: the view change itself may be behind it.
                     Cut::ViewId(_) => joined.view.executed(),
+                    Cut::View { executed, .. } => executed.clone(),
                 };
                 Input::Joined {
                     view: joined.view,
@@ -449,7 +450,7 @@ impl Controller {
         let mut options = self.group.donor_options(&donor);
         self.machine.settings().recovery_channel.apply(&mut options);
         let limits = self.limits.clone();
-        let (cloning, job) = Cloning::of_mysql(donor, endpoint, options, limits, self.server_id);
+        let (cloning, job) = Cloning::new(donor, endpoint, options, limits, self.server_id);
         self.cloning = Some(cloning);
         self.tell_clone();
         // The applier is gone only after a panic, which is told.

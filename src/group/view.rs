@@ -118,6 +118,14 @@ impl View {
 pub enum Cut {
     /// Groups in which every member is 8.3.0 or later: what the group had executed.
     Gtids(GtidSet),
-    /// Older groups, and groups in process: the view-change event with this view identifier.
+    /// Older groups: the view-change event with this view identifier. A clone may hold that event
+    /// already, and cannot tell: a member of such a group is never cloned.
     ViewId(String),
+    /// Groups in process: the same, where it is known what everything up to the event makes.
+    View {
+        /// The view's identifier.
+        id: String,
+        /// What is executed behind the event.
+        executed: GtidSet,
+    },
 }

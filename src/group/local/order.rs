@@ -180,7 +180,10 @@ impl Order {
         self.tell_view();
         let joined = Joined {
             view: self.view(Some(&uuid)),
-            cut: Cut::ViewId(view_id),
+            cut: Cut::View {
+                id: view_id,
+                executed: self.executed.clone(),
+            },
         };
         Ok((self.seats, joined))
     }

@@ -61,6 +61,7 @@ use apply::Applier;
 use checkpoint::Checkpointer;
 use state::{Published, State};
 
+pub(crate) use layout::Layout;
 pub use lookup::Range;
 pub use reader::{Reader, Row, Scan, Snapshot};
 

@@ -12,8 +12,11 @@ use super::state::{Published, State, Table};
 use super::tree::Cursor;
 use crate::binlog::{Cell, Column, TextStyle, Value, write_escaped};
 use crate::gtid::GtidSet;
+use crate::journal::Position;
 use crate::target::key::KeyEncoder;
-use crate::target::schema::{ColumnDefinition, DataType, TableDefinition, TableName, to_utf8};
+use crate::target::schema::{
+    Catalog, ColumnDefinition, DataType, TableDefinition, TableName, to_utf8,
+};
 use crate::transaction::Batch;
 use crate::{Error, ErrorKind, Result};
 
@@ -78,6 +81,16 @@ impl Snapshot {
     /// What was executed to get there.
     pub fn gtid_executed(&self) -> &GtidSet {
         &self.state.gtid_executed
+    }
+
+    /// All databases, tables and views.
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.state.catalog
+    }
+
+    /// Where the log goes on behind it.
+    pub(crate) fn position(&self) -> Position {
+        self.state.position
     }
 
     /// How many transactions were executed to get there. It never goes back.
