@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rand::RngExt;
 use rejoin::gtid::GtidSet;
@@ -116,37 +115,59 @@ fn changes_behind_a_clone_fit_its_rows(group: &Group, store: &Path) {
     finish_and_compare(group, store);
 }
 
-/// The sessions that copy are killed three times, beside a writer: the clone goes on where it was.
+/// A million rows and more; all sessions of a snapshot are killed three times while they are copied,
+/// beside a writer: the clone goes on where it was.
 fn connections_break(group: &Arc<Group>) {
-    const COPYING: &str = "SELECT id FROM performance_schema.processlist
-         WHERE user = 'recovery' AND info LIKE 'SELECT%FROM `%'";
+    const ROWS: u64 = 1_000_000;
+    /// Behind the first chunk.
+    const COPYING: &str = "SELECT COUNT(*) FROM performance_schema.processlist
+         WHERE user = 'recovery' AND info LIKE 'SELECT%`bulk` WHERE%'";
+    const SNAPSHOT: &str = "SELECT p.id FROM performance_schema.processlist p
+         JOIN information_schema.innodb_trx t ON t.trx_mysql_thread_id = p.id
+         WHERE p.user = 'recovery'";
+    let primary = group.wait_primary();
+    primary.sql("CREATE TABLE peculiar.bulk (id INT PRIMARY KEY, name VARCHAR(40), n INT)");
+    for part in 0..ROWS / 100_000 {
+        primary.sql(&format!(
+            "SET SESSION cte_max_recursion_depth = 100000;
+             INSERT INTO peculiar.bulk
+             WITH RECURSIVE r (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r WHERE i < 100000)
+             SELECT i + {part} * 100000, CONCAT('row ', i), i % 1000 FROM r"
+        ));
+    }
+    group.settle();
     let (_directory, store) = store();
     let writer = Writer::start(group);
     let mut running = Running::start(&mut tool::recover(&group.url(), &store));
-    for _ in 0..3 {
+    for cut in 0..3 {
         let mut killed = 0;
-        while killed == 0 && running.is_running() {
+        while killed == 0 {
+            assert!(running.is_running(), "it was over before cut {cut}");
             for member in group.members() {
-                for id in member.sql(COPYING).lines() {
+                if member.sql(COPYING) == "0" {
+                    continue;
+                }
+                for id in member.sql(SNAPSHOT).lines() {
                     // It may have ended by itself.
                     killed += usize::from(member.try_sql(&format!("KILL {id}")).is_ok());
                 }
             }
         }
-        std::thread::sleep(Duration::from_millis(100));
     }
     let outcome = running.wait();
     writer.stop();
     expect_cloned(&outcome);
     let clones = outcome.events("clone");
     let last = clones.last().expect("told about");
-    eprintln!("cut three times: {last}");
-    assert!(
-        outcome.stderr.contains("cut off") || last["snapshots"].as_u64() > Some(1),
-        "{}",
-        outcome.story()
+    eprintln!(
+        "cut three times, ONLINE after {:.1} s: {last}",
+        outcome.took.as_secs_f32()
     );
+    assert!(last["snapshots"].as_u64() > Some(3), "{}", outcome.story());
+    let rows = last["rows"].as_u64().expect("a number");
+    assert!((ROWS..ROWS * 3 / 2).contains(&rows), "{rows} rows fetched");
     finish_and_compare(group, &store);
+    group.wait_primary().sql("DROP TABLE peculiar.bulk");
 }
 
 fn copy_directory(from: &Path, to: &Path) {

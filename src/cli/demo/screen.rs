@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use console::style as colored;
 use indicatif::{
-    HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+    HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState,
+    ProgressStyle,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -216,7 +217,12 @@ fn progress_of(member: &Shown<'_>) -> String {
     let mut text = match status.phase {
         Phase::RelayLog => "applies its relay log".to_owned(),
         Phase::Joining => "joins".to_owned(),
-        Phase::Cloning => "is cloned".to_owned(),
+        Phase::Cloning => {
+            let from = member.donor.as_deref().unwrap_or("a donor");
+            let clone = status.clone.unwrap_or_default();
+            let (rows, bytes) = (HumanCount(clone.rows), HumanBytes(clone.bytes));
+            return format!("cloned from {from}, {rows} rows, {bytes}");
+        }
         Phase::Sleeping => "sleeps".to_owned(),
         Phase::Transfer => match &member.donor {
             Some(donor) => format!("phase 1 from {donor}"),
