@@ -214,3 +214,128 @@ fn send_rows(
     send(writer.last())?;
     accepted.send(answer::EOF)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::donor::{
+        Account, BinlogDirectory, Donor, DonorOptions, LogSource, MemberLog, SourceIdentity,
+    };
+    use crate::gtid::Uuid;
+    use crate::net::{ConnectOptions, Connection, Endpoint};
+    use crate::sample::{CREATE_TABLE, Change, Item, Source};
+    use crate::target::Target;
+    use crate::target::store::Store;
+    use crate::{ErrorKind, Limits};
+
+    const SNAPSHOT: &str = "CLONE SNAPSHOT FORMAT 1";
+
+    fn serve(source: impl LogSource) -> Donor {
+        let mut options = DonorOptions::new(vec![
+            Account::new("recovery", b"secret"),
+            Account::new("reader", b"secret").without_replication(),
+        ]);
+        options.max_clones = 2;
+        Donor::start("127.0.0.1:0", Arc::new(source), options).unwrap()
+    }
+
+    fn connect(donor: &Donor, user: &str) -> Connection {
+        let endpoint = Endpoint::new("127.0.0.1", donor.local_addr().port());
+        let login = ConnectOptions::new(user, "secret");
+        Connection::connect(&endpoint, &login, &Limits::default()).unwrap()
+    }
+
+    fn refused(connection: &mut Connection, statement: &str, number: &str) {
+        let error = connection.query(statement).unwrap_err();
+        assert!(error.to_string().contains(number), "{statement}: {error}");
+    }
+
+    fn store(directory: &std::path::Path) -> Store {
+        let mut store = Store::open(directory).unwrap();
+        let mut source = Source::new();
+        source.statement("CREATE DATABASE shop");
+        source.statement(CREATE_TABLE);
+        source.rows(&[Change::Insert(Item::new(1, "one"))]);
+        store.apply(&source.take()).unwrap();
+        store
+    }
+
+    fn of(store: &Store) -> MemberLog {
+        let identity = SourceIdentity {
+            server_id: 5,
+            server_uuid: Uuid([5; 16]),
+        };
+        MemberLog::of(store, identity)
+    }
+
+    #[test]
+    fn a_session_reads_its_snapshot_and_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let donor = serve(of(&store));
+        let mut first = connect(&donor, "recovery");
+        let items = CloneRequest::Rows {
+            database: b"shop".to_vec(),
+            table: b"items".to_vec(),
+            behind: None,
+        };
+        refused(&mut first, &items.statement(), "3635");
+        let rows = first.query(SNAPSHOT).unwrap();
+        assert_eq!(rows.text(0, 1).unwrap(), store.gtid_executed().to_string());
+        let mut second = connect(&donor, "recovery");
+        let number = rows.text(0, 0).unwrap();
+        second
+            .execute(&format!("CLONE SESSION OF {number}"))
+            .unwrap();
+        let chunks = second.query(&items.statement()).unwrap();
+        assert_eq!(chunks.len(), 2, "the only one and the last");
+        refused(&mut second, "CLONE ROWS OF x'61'.x'62'", "1146");
+        // Whoever has opened it may go; when the last one has, it is gone.
+        drop(first);
+        assert_eq!(second.query(&items.statement()).unwrap(), chunks);
+        drop(second);
+        let mut third = connect(&donor, "recovery");
+        let until = Instant::now() + CATCH_UP;
+        while third.execute(&format!("CLONE SESSION OF {number}")).is_ok() {
+            assert!(Instant::now() < until, "it is still there");
+        }
+    }
+
+    #[test]
+    fn clones_are_bounded_and_for_replicas_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let donor = serve(of(&store));
+        let error = connect(&donor, "reader").query(SNAPSHOT).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Privilege, "{error}");
+        let (mut first, mut second) = (connect(&donor, "recovery"), connect(&donor, "recovery"));
+        first.query(SNAPSHOT).unwrap();
+        second.query(SNAPSHOT).unwrap();
+        let mut third = connect(&donor, "recovery");
+        refused(&mut third, SNAPSHOT, "3634");
+        // Who takes a new one gives the old one back.
+        first.query(SNAPSHOT).unwrap();
+        drop(second);
+        let until = Instant::now() + CATCH_UP;
+        while third.query(SNAPSHOT).is_err() {
+            assert!(Instant::now() < until, "there is no room");
+        }
+    }
+
+    #[test]
+    fn a_directory_has_rows_only_if_it_is_a_stores() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = store(directory.path());
+        let logs = serve(BinlogDirectory::open(directory.path()).unwrap());
+        refused(&mut connect(&logs, "recovery"), SNAPSHOT, "1235");
+        let all = serve(BinlogDirectory::open_store(directory.path()).unwrap());
+        let mut source = Source::new();
+        source.skip_to(10);
+        source.rows(&[Change::Insert(Item::new(2, "two"))]);
+        store.apply(&source.take()).unwrap();
+        let executed = store.gtid_executed();
+        let wanted = format!("{SNAPSHOT} AT LEAST '{executed}'");
+        let rows = connect(&all, "recovery").query(&wanted).unwrap();
+        assert_eq!(rows.text(0, 1).unwrap(), executed.to_string());
+    }
+}

@@ -183,13 +183,12 @@ impl Controller {
         let input = match fact {
             Fact::Joined(joined) => {
                 self.cut = match &joined.cut {
-                    Cut::Gtids(set) => {
+                    Cut::Gtids(set) | Cut::View { executed: set, .. } => {
                         self.gate.order(Order::Begin(set.clone()));
                         set.clone()
                     }
                     // Nearly: the view change itself may be behind it.
                     Cut::ViewId(_) => joined.view.executed(),
-                    Cut::View { executed, .. } => executed.clone(),
                 };
                 Input::Joined {
                     view: joined.view,

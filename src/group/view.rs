@@ -121,11 +121,11 @@ pub enum Cut {
     /// Older groups: the view-change event with this view identifier. A clone may hold that event
     /// already, and cannot tell: a member of such a group is never cloned.
     ViewId(String),
-    /// Groups in process: the same, where it is known what everything up to the event makes.
+    /// Groups in process: the same, where it is known what comes before the feed.
     View {
         /// The view's identifier.
         id: String,
-        /// What is executed behind the event.
+        /// Everything that the feed does not deliver, for it comes before or is the event.
         executed: GtidSet,
     },
 }

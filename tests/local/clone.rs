@@ -79,7 +79,7 @@ fn story(node: &mut Node) -> (Option<Method>, Option<(CloneProgress, CloneState)
 }
 
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + 10 * WAIT;
+    let deadline = Instant::now() + WAIT;
     while !is_so() {
         assert!(Instant::now() < deadline, "waited for {what}");
         std::thread::sleep(Duration::from_millis(1));
@@ -120,7 +120,7 @@ fn a_clone_of_a_member_that_is_cut_three_times_under_load_goes_on_where_it_was()
         proxy.cut();
     }
     first.donor.set_max_rate(None);
-    joiner.member.wait_online(10 * WAIT).unwrap();
+    joiner.member.wait_online(WAIT).unwrap();
     let took = began.elapsed();
     load.stop();
     let executed = group.executed();
@@ -134,9 +134,12 @@ fn a_clone_of_a_member_that_is_cut_three_times_under_load_goes_on_where_it_was()
     assert_eq!(state, CloneState::Complete);
     assert!(progress.snapshots >= 4, "{progress:?}");
     assert_eq!(progress.tables_copied, progress.tables);
-    // What was here was not fetched again: new rows came meanwhile, and a table of a few rows may
-    // have been begun anew.
-    assert!(progress.rows < all + all / 5, "{progress:?}");
+    // What was here was not fetched again.
+    let in_the_end = count_rows(&first.reader.snapshot());
+    assert!(
+        progress.rows < in_the_end + all / 5,
+        "{in_the_end}: {progress:?}"
+    );
 
     // A member that was cloned is a donor like any other.
     first.leave();

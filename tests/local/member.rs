@@ -12,7 +12,7 @@ use rejoin::net::{ConnectOptions, Endpoint};
 use rejoin::recovery::Settings;
 use rejoin::target::store::{Reader, Snapshot, Store, StoreOptions};
 
-pub const WAIT: Duration = Duration::from_secs(60);
+pub const WAIT: Duration = Duration::from_secs(300);
 
 pub fn group() -> LocalGroup {
     LocalGroup::new(Uuid([0xaa; 16]), ConnectOptions::new("recovery", "secret")).unwrap()

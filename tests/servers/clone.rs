@@ -119,14 +119,37 @@ fn changes_behind_a_clone_fit_its_rows(group: &Group, store: &Path) {
 /// beside a writer: the clone goes on where it was.
 fn connections_break(group: &Arc<Group>) {
     const ROWS: u64 = 1_000_000;
-    /// Behind the first chunk.
-    const COPYING: &str = "SELECT COUNT(*) FROM performance_schema.processlist
-         WHERE user = 'recovery' AND info LIKE 'SELECT%`bulk` WHERE%'";
-    const SNAPSHOT: &str = "SELECT p.id FROM performance_schema.processlist p
-         JOIN information_schema.innodb_trx t ON t.trx_mysql_thread_id = p.id
-         WHERE p.user = 'recovery'";
+    /// Waits within the server, where it takes no time to see that the table is being read.
+    const CUT: &str = "CREATE PROCEDURE peculiar.cut()
+         BEGIN
+             DECLARE gone, looks INT DEFAULT 0;
+             DECLARE victim BIGINT;
+             DECLARE victims CURSOR FOR
+                 SELECT p.id FROM performance_schema.processlist p
+                 JOIN information_schema.innodb_trx t ON t.trx_mysql_thread_id = p.id
+                 WHERE p.user = 'recovery';
+             DECLARE CONTINUE HANDLER FOR NOT FOUND SET gone = 1;
+             DECLARE CONTINUE HANDLER FOR 1094 BEGIN END;
+             WHILE NOT EXISTS (SELECT * FROM performance_schema.processlist
+                     WHERE user = 'recovery' AND info LIKE 'SELECT%`bulk` WHERE%') DO
+                 DO SLEEP(0.002);
+                 SET looks = looks + 1;
+                 IF looks > 30000 THEN
+                     SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'nobody reads the table';
+                 END IF;
+             END WHILE;
+             OPEN victims;
+             FETCH victims INTO victim;
+             WHILE NOT gone DO
+                 KILL victim;
+                 FETCH victims INTO victim;
+             END WHILE;
+             CLOSE victims;
+         END";
     let primary = group.wait_primary();
     primary.sql("CREATE TABLE peculiar.bulk (id INT PRIMARY KEY, name VARCHAR(40), n INT)");
+    // One statement for the client as well.
+    primary.sql(&format!("DELIMITER //\n{CUT} //\nDELIMITER ;"));
     for part in 0..ROWS / 100_000 {
         primary.sql(&format!(
             "SET SESSION cte_max_recursion_depth = 100000;
@@ -139,20 +162,13 @@ fn connections_break(group: &Arc<Group>) {
     let (_directory, store) = store();
     let writer = Writer::start(group);
     let mut running = Running::start(&mut tool::recover(&group.url(), &store));
-    for cut in 0..3 {
-        let mut killed = 0;
-        while killed == 0 {
-            assert!(running.is_running(), "it was over before cut {cut}");
-            for member in group.members() {
-                if member.sql(COPYING) == "0" {
-                    continue;
-                }
-                for id in member.sql(SNAPSHOT).lines() {
-                    // It may have ended by itself.
-                    killed += usize::from(member.try_sql(&format!("KILL {id}")).is_ok());
-                }
-            }
-        }
+    let donor = running
+        .wait_for(|event| (event["event"] == "clone").then(|| event["port"].as_u64()))
+        .flatten()
+        .and_then(|port| u16::try_from(port).ok())
+        .expect("a member is cloned");
+    for _ in 0..3 {
+        group.member(donor).sql("CALL peculiar.cut()");
     }
     let outcome = running.wait();
     writer.stop();
@@ -167,7 +183,7 @@ fn connections_break(group: &Arc<Group>) {
     let rows = last["rows"].as_u64().expect("a number");
     assert!((ROWS..ROWS * 3 / 2).contains(&rows), "{rows} rows fetched");
     finish_and_compare(group, &store);
-    group.wait_primary().sql("DROP TABLE peculiar.bulk");
+    primary.sql("DROP TABLE peculiar.bulk; DROP PROCEDURE peculiar.cut");
 }
 
 fn copy_directory(from: &Path, to: &Path) {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::Error;
 use crate::cli::json;
-use crate::engine::{Event, Status};
+use crate::engine::{CloneState, Event, Status};
 use crate::recovery::{Method, Phase};
 
 /// How often progress is a line, where there is no screen.
@@ -109,12 +109,23 @@ impl Screen {
                 }
             ),
             Event::Clone {
-                donor, progress, ..
-            } => format!(
-                "{member} clones {}: {} rows so far",
-                name_of(donor.address.port),
-                HumanCount(progress.rows)
-            ),
+                donor,
+                progress,
+                state,
+            } => {
+                let donor = name_of(donor.address.port);
+                match state {
+                    CloneState::Complete => format!(
+                        "{member} has all of {donor}: {} rows, {}",
+                        HumanCount(progress.rows),
+                        HumanBytes(progress.bytes)
+                    ),
+                    CloneState::Failed { message, .. } => {
+                        format!("{member} cannot clone {donor}: {message}")
+                    }
+                    CloneState::Copying => format!("{member} clones {donor}"),
+                }
+            }
             Event::Donor { attempt, of, donor } => format!(
                 "{member} asks donor {} (attempt {attempt} of {of})",
                 name_of(donor.address.port)
@@ -145,12 +156,18 @@ impl Screen {
                 HumanCount(*transactions)
             ),
         };
+        // How far it is, is shown with the progress.
+        let goes_on = matches!(
+            event,
+            Event::Clone { state: CloneState::Copying, progress, .. } if progress.rows > 0
+        );
         match (self, json::describe(event, &status.attempt_records)) {
             (Self::Json(_), Some((name, mut body))) => {
                 body["member"] = json!(member);
                 json::print(name, body);
             }
             (Self::Json(_), None) => {}
+            _ if goes_on => {}
             _ => self.tell(&text, "", Value::Null),
         }
     }

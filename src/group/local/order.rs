@@ -168,11 +168,13 @@ impl Order {
             feed: Some(feed),
             waiting: VecDeque::new(),
         };
+        let mut before_feed = self.executed.clone();
         if is_alone {
             // Nobody else could give it the view change.
             self.members.push(entry);
             self.deliver(gtid, &batch);
         } else {
+            before_feed.insert(&gtid);
             self.deliver(gtid, &batch);
             self.members.push(entry);
         }
@@ -182,7 +184,7 @@ impl Order {
             view: self.view(Some(&uuid)),
             cut: Cut::View {
                 id: view_id,
-                executed: self.executed.clone(),
+                executed: before_feed,
             },
         };
         Ok((self.seats, joined))
