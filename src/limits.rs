@@ -17,7 +17,9 @@ pub struct Limits {
     pub packet_bytes: usize,
     /// Largest single event, in bytes. Default 1 GiB (`max_log_event_size` of the server).
     pub event_bytes: usize,
-    /// Largest transaction that is held in memory, in bytes of its events. Default 2 GiB.
+    /// Largest transaction that is held in memory, in bytes of its events. Default 2 GiB. A member with
+    /// relay logs streams large ones through them: those are bounded by the disk alone, unless the
+    /// target [loads](crate::journal::StoredTransaction::load) them.
     pub transaction_bytes: usize,
     /// Largest decompressed size of one compressed transaction, in bytes. Default 1 GiB, as mysqld.
     pub decompressed_bytes: usize,

@@ -1,6 +1,7 @@
 //! What is measured: the same walks through a log, by this crate, by its rivals, and by what limits both;
 //! and in [`hand_over`] the queue of the group's feed, beside what could take its place.
 
+pub mod deliver;
 pub mod hand_over;
 pub mod histogram;
 pub mod limits;

@@ -255,6 +255,13 @@ impl GtidEvent {
         }
     }
 
+    /// The body in that form.
+    pub(crate) fn body(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(192);
+        self.encode_body(&mut body);
+        body
+    }
+
     /// The type of the event in that form.
     pub fn event_type(&self) -> EventType {
         match self.form {
@@ -319,9 +326,7 @@ impl GtidEvent {
 
     /// Bytes of the body in that form.
     fn body_length(&self) -> usize {
-        let mut body = Vec::with_capacity(192);
-        self.encode_body(&mut body);
-        body.len()
+        self.body().len()
     }
 
     /// Sets [`transaction_length`](Self::transaction_length) so that it covers this event, with a

@@ -101,14 +101,14 @@ impl EventHeader {
         };
         let header = Self::unchecked(head);
         if (header.length as usize) < Self::SIZE {
-            return Err(too_small(&header));
+            return Err(too_small(head));
         }
         Ok(header)
     }
 
     /// What the bytes say, be the length too small or not.
     #[inline]
-    pub(super) fn unchecked(head: &[u8; Self::SIZE]) -> Self {
+    pub(crate) fn unchecked(head: &[u8; Self::SIZE]) -> Self {
         let [
             t0,
             t1,
@@ -184,8 +184,10 @@ fn too_short(length: usize) -> Error {
     )
 }
 
+// Takes the bytes: a reference to the header would keep it in memory everywhere.
 #[cold]
-fn too_small(header: &EventHeader) -> Error {
+fn too_small(head: &[u8; EventHeader::SIZE]) -> Error {
+    let header = EventHeader::unchecked(head);
     Error::new(
         ErrorKind::Malformed,
         format!(

@@ -47,6 +47,7 @@ fn recover(options: &Recover, progress: &Progress, last: &mut Option<Status>) ->
     let group = group::connect(&options.group)?;
     let store_options = StoreOptions {
         memory_bytes: options.store_memory,
+        replica_parallel_workers: usize::from(options.replica_parallel_workers),
         ..StoreOptions::default()
     };
     let store = Store::open_with(&options.store, store_options)?;

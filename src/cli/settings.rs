@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use crate::net::{Compression, TlsVersions};
 use crate::recovery::{
     ChannelSettings, DonorPolicy, ExitStateAction, FailureClass, OnlineRule, Reaction, Reactions,
     Selector, Settings, SlowDonor,
@@ -87,6 +88,16 @@ struct ChannelOptions {
     /// The donors' RSA public key
     #[arg(long, value_name = "PEM")]
     recovery_public_key_path: Option<PathBuf>,
+    /// Versions of TLS: TLSv1.2, TLSv1.3 or both with a comma between
+    #[arg(long, value_name = "VERSIONS")]
+    recovery_tls_version: Option<TlsVersions>,
+    /// What the recovery channel is compressed with: zlib, zstd or uncompressed
+    #[arg(long, value_name = "ALGORITHM", ignore_case = true, value_parser = choice(&COMPRESSIONS))]
+    recovery_compression_algorithms: Option<Compression>,
+    /// The level of zstd (1 to 22)
+    #[arg(long, value_name = "N", default_value_t = 3,
+        value_parser = clap::value_parser!(u8).range(1..=22))]
+    recovery_zstd_compression_level: u8,
 }
 
 /// MEMBERS is member:UUID, host:NAME, label:NAME, role:primary or role:secondary.
@@ -144,6 +155,15 @@ impl ChannelOptions {
             recovery_ssl_verify_server_cert: self.recovery_ssl_verify_server_cert,
             recovery_get_public_key: self.recovery_get_public_key,
             recovery_public_key_path: self.recovery_public_key_path.clone(),
+            recovery_tls_version: self.recovery_tls_version,
+            recovery_compression_algorithms: self.recovery_compression_algorithms.map(
+                |compression| match compression {
+                    Compression::Zstd { .. } => Compression::Zstd {
+                        level: self.recovery_zstd_compression_level,
+                    },
+                    other => other,
+                },
+            ),
         }
     }
 }
@@ -170,6 +190,11 @@ const EXIT_STATE_ACTIONS: [(&str, ExitStateAction); 3] = [
 const ONLINE_RULES: [(&str, OnlineRule); 2] = [
     ("fits-window", OnlineRule::FitsWindow),
     ("queue-empty", OnlineRule::QueueEmpty),
+];
+const COMPRESSIONS: [(&str, Compression); 3] = [
+    ("zlib", Compression::Zlib),
+    ("zstd", Compression::Zstd { level: 3 }),
+    ("uncompressed", Compression::Uncompressed),
 ];
 const SWITCH: [(&str, bool); 4] = [("ON", true), ("OFF", false), ("1", true), ("0", false)];
 const CLASSES: [(&str, FailureClass); 8] = [
@@ -272,6 +297,9 @@ mod tests {
             "--recovery-ssl-verify-server-cert=ON",
             "--recovery-get-public-key=1",
             "--recovery-public-key-path=public",
+            "--recovery-tls-version=TLSv1.3",
+            "--recovery-compression-algorithms=ZSTD",
+            "--recovery-zstd-compression-level=7",
             "--clone-threshold=7",
             "--components-stop-timeout=2",
             "--exit-state-action=abort_server",
@@ -300,6 +328,8 @@ mod tests {
                 recovery_ssl_verify_server_cert: Some(true),
                 recovery_get_public_key: Some(true),
                 recovery_public_key_path: Some("public".into()),
+                recovery_tls_version: Some(TlsVersions::Only13),
+                recovery_compression_algorithms: Some(Compression::Zstd { level: 7 }),
             },
             clone_threshold: 7,
             components_stop_timeout: Duration::from_secs(2),

@@ -12,7 +12,7 @@ use super::ServerDonor;
 use crate::gtid::GtidSet;
 use crate::net::Connection;
 use crate::target::schema::{Catalog, TableDefinition, TableName};
-use crate::target::store::Layout;
+use crate::target::tables::layout::Layout;
 use crate::target::{CloneReader, CloneSnapshot};
 use crate::wire::clone::{ChunkReader, CloneRequest, unseal};
 use crate::{Error, ErrorKind, Result};

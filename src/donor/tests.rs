@@ -18,6 +18,7 @@ use crate::target::Target;
 use crate::target::store::{Store, StoreOptions};
 use crate::transaction::Assembler;
 use crate::wire::command::{self, DumpFlags};
+use crate::wire::compression::Compression;
 use crate::wire::dump::{self, DumpPacket};
 use crate::wire::login::{AwaitGreeting, Encryption, Greeted, LoginOptions, Verdict};
 use crate::wire::packet::{PacketReader, write_packet};
@@ -86,6 +87,7 @@ impl Client {
             get_public_key: false,
             max_packet_bytes: 1 << 24,
             attributes: Default::default(),
+            compression: Compression::Uncompressed,
         };
         let greeted = AwaitGreeting::new(options).handle(client.receive().unwrap());
         let Greeted::Respond { response, mut next } = greeted.unwrap() else {

@@ -12,10 +12,12 @@ use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, never};
 use log::{debug, warn};
 
 use super::cloning::CloneJob;
-use super::shared::{Fact, Shared, Source, Turn, Work};
+use super::shared::{BATCH_BYTES, Fact, Shared, Source, Turn, Work};
+use crate::gtid::{Gtid, GtidSet};
+use crate::journal::{Load, StoredTransaction};
 use crate::queue::Bell;
 use crate::target::Target;
-use crate::transaction::{Batch, TransactionKind};
+use crate::transaction::{Batch, Piece, TransactionKind};
 use crate::{Error, ErrorKind};
 
 /// The pause before the first retry of a transaction; each further one is twice as long.
@@ -38,7 +40,7 @@ pub(super) struct Applier {
     pub(super) clones: Receiver<CloneJob>,
     pub(super) recycle: Sender<Batch>,
     /// Tells the cache that there is room again in `work`.
-    pub(super) taken: Bell<Batch>,
+    pub(super) taken: Bell<Piece>,
     pub(super) facts: Sender<Fact>,
     /// What was taken out of `work` and did not fit any more.
     pub(super) next: Option<Work>,
@@ -105,14 +107,27 @@ impl Applier {
     }
 
     fn take(&mut self, work: Work) {
-        if self.is_cancelled(work.source) {
-            self.taken.ring();
-            return self.recycle(work.batch);
+        let Work { source, load } = work;
+        let is_cancelled = self.is_cancelled(source);
+        match load {
+            Load::Batch(mut batch) => {
+                if !is_cancelled {
+                    self.next = self.gather(source, &mut batch);
+                }
+                self.taken.ring();
+                if is_cancelled {
+                    self.recycle(batch);
+                } else {
+                    self.apply(source, batch);
+                }
+            }
+            Load::Stored(transaction) => {
+                self.taken.ring();
+                if !is_cancelled {
+                    self.apply_stored(source, transaction);
+                }
+            }
         }
-        let Work { source, mut batch } = work;
-        self.next = self.gather(source, &mut batch);
-        self.taken.ring();
-        self.apply(source, batch);
     }
 
     /// Adds to `batch` what waits behind it. Gives back the first work that did not fit.
@@ -123,11 +138,14 @@ impl Applier {
                 return None;
             }
             match self.work.try_recv() {
-                Ok(work) if work.source == source => {
-                    for transaction in work.batch.iter() {
+                Ok(Work {
+                    source: from,
+                    load: Load::Batch(more),
+                }) if from == source => {
+                    for transaction in more.iter() {
                         batch.push(&transaction);
                     }
-                    self.recycle(work.batch);
+                    self.recycle(more);
                 }
                 Ok(work) => return Some(work),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return None,
@@ -162,8 +180,31 @@ impl Applier {
                 self.tell_executed();
                 self.recycle(batch);
             }
-            Err(error) => self.failed(source, &batch, error),
+            Err(error) => {
+                *self.shared.executed.lock() = self.target.gtid_executed();
+                self.tell_view_changes(&batch);
+                self.failed(source, error);
+            }
         }
+    }
+
+    /// Applies a transaction that is too large for a batch.
+    fn apply_stored(&mut self, source: Source, mut transaction: StoredTransaction) {
+        let gtid = *transaction.gtid();
+        let is_executed = self.shared.executed.lock().contains(&gtid);
+        if !is_executed {
+            if let Err(error) = self.execute_stored(source, &mut transaction) {
+                *self.shared.executed.lock() = self.target.gtid_executed();
+                return self.failed(source, error);
+            }
+            self.shared.executed.lock().insert(&gtid);
+            self.shared.applied.fetch_add(1, Relaxed);
+        }
+        if source == Source::Feed {
+            self.shared.feed_applied.fetch_add(1, Relaxed);
+        }
+        self.tell_view_change(transaction.kind(), &gtid);
+        self.tell_executed();
     }
 
     /// Has the target execute a batch; what it cannot do now is tried again.
@@ -171,7 +212,35 @@ impl Applier {
         if batch.is_empty() {
             return Ok(());
         }
-        let mut result = self.target.apply(batch);
+        let result = self.target.apply(batch);
+        self.retry(source, result, |target, executed| {
+            let mut rest = batch.clone();
+            rest.retain(|transaction| !executed.contains(transaction.gtid()));
+            target.apply(&rest)
+        })
+    }
+
+    fn execute_stored(
+        &mut self,
+        source: Source,
+        transaction: &mut StoredTransaction,
+    ) -> Result<(), Error> {
+        let result = self.target.apply_stored(transaction);
+        self.retry(source, result, |target, executed| {
+            if executed.contains(transaction.gtid()) {
+                return Ok(());
+            }
+            target.apply_stored(transaction)
+        })
+    }
+
+    /// Tries again what the target cannot do now, as often as the setting says.
+    fn retry(
+        &mut self,
+        source: Source,
+        mut result: Result<(), Error>,
+        mut again: impl FnMut(&mut dyn Target, &GtidSet) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         for retry in 0..self.transaction_retries {
             match &result {
                 Err(error) if error.kind() == ErrorKind::Transient => {
@@ -184,9 +253,7 @@ impl Applier {
                 return result;
             }
             let executed = self.target.gtid_executed();
-            let mut rest = batch.clone();
-            rest.retain(|transaction| !executed.contains(transaction.gtid()));
-            result = self.target.apply(&rest);
+            result = again(&mut *self.target, &executed);
         }
         result
     }
@@ -210,18 +277,20 @@ impl Applier {
     /// may be executed.
     fn tell_view_changes(&self, batch: &Batch) {
         for transaction in batch.iter() {
-            if let TransactionKind::ViewChange { view_id } = transaction.kind()
-                && self.shared.executed.lock().contains(transaction.gtid())
-            {
-                let id = String::from_utf8_lossy(view_id).into_owned();
-                self.tell(Fact::ViewChangeApplied(id));
-            }
+            self.tell_view_change(transaction.kind(), transaction.gtid());
         }
     }
 
-    fn failed(&mut self, source: Source, batch: &Batch, error: Error) {
-        *self.shared.executed.lock() = self.target.gtid_executed();
-        self.tell_view_changes(batch);
+    fn tell_view_change(&self, kind: TransactionKind<'_>, gtid: &Gtid) {
+        if let TransactionKind::ViewChange { view_id } = kind
+            && self.shared.executed.lock().contains(gtid)
+        {
+            let id = String::from_utf8_lossy(view_id).into_owned();
+            self.tell(Fact::ViewChangeApplied(id));
+        }
+    }
+
+    fn failed(&mut self, source: Source, error: Error) {
         match source {
             Source::Donor(connection) => {
                 self.shared.cancelled.fetch_max(connection, AcqRel);
@@ -254,6 +323,10 @@ impl Applier {
 
     fn recycle(&self, mut batch: Batch) {
         batch.clear();
+        if batch.capacity() > 2 * BATCH_BYTES {
+            // Of an unusually large transaction: the memory of many such must not be kept.
+            return;
+        }
         // A full pool needs no more buffers.
         let _ = self.recycle.try_send(batch);
     }
@@ -266,7 +339,6 @@ mod tests {
     use super::super::event::Subscribers;
     use super::super::shared::Clock;
     use super::*;
-    use crate::gtid::GtidSet;
     use crate::queue::queue;
     use crate::sample::{CREATE_TABLE, Source as Log};
 
@@ -323,9 +395,9 @@ mod tests {
             next: None,
             feed_failed: false,
         };
-        let batch = log.take();
+        let load = Load::Batch(log.take());
         let source = Source::Feed;
-        work.send(Work { source, batch }).unwrap();
+        work.send(Work { source, load }).unwrap();
         assert_eq!(applier.turn(), Turn::Worked);
         let executed = applier.target.gtid_executed().count();
         drop(applier);

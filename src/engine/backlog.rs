@@ -9,18 +9,23 @@
 //! As long as nothing is on disk and memory has room, what comes goes to the head; after that it goes
 //! to the disk until all of that has been read back. Without a relay log everything stays in memory,
 //! and whoever fills the backlog has to look whether it [has room](Backlog::has_room).
+//!
+//! Parts of a large transaction always go to the disk, and are one transaction when the last one has
+//! come.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::Result;
 use crate::gtid::GtidSet;
+use crate::journal::Load;
 use crate::journal::relay_log::RelayLog;
-use crate::transaction::Batch;
+use crate::transaction::{Batch, Part, Piece};
 
 #[derive(Debug)]
 pub(super) struct Backlog {
-    head: VecDeque<Batch>,
+    /// Parts wait here only for [`begin`](Self::begin).
+    head: VecDeque<Piece>,
     head_bytes: usize,
     budget: usize,
     log: Option<RelayLog>,
@@ -53,8 +58,12 @@ impl Backlog {
         }
         self.pushed = Some(previous);
         self.head_bytes = 0;
-        for batch in std::mem::take(&mut self.head) {
-            self.push(batch, now)?;
+        for piece in std::mem::take(&mut self.head) {
+            match piece {
+                Piece::Batch(batch) => self.push(batch, now)?,
+                Piece::Part(part) => self.push_part(part, now)?,
+                Piece::Abandoned => self.abandon_parts()?,
+            }
         }
         Ok(())
     }
@@ -94,15 +103,51 @@ impl Backlog {
             }
         }
         self.head_bytes += bytes;
-        self.head.push_back(batch);
+        self.head.push_back(Piece::Batch(batch));
         Ok(())
     }
 
+    /// Adds part of a transaction at the end. Only for those who [can spill](Self::can_spill), or will.
+    pub(super) fn push_part(&mut self, part: Box<Part>, now: Duration) -> Result<()> {
+        let (Some(log), Some(pushed)) = (&mut self.log, &mut self.pushed) else {
+            self.head_bytes += part.bytes.len();
+            self.head.push_back(Piece::Part(part));
+            return Ok(());
+        };
+        if part.is_first {
+            log.abandon_parts()?;
+            // As in `push`.
+            if !log.is_begun() || (!log.takes_all() && log.unread() == 0) {
+                log.begin(pushed.clone(), now)?;
+            }
+        }
+        log.append_part(&part)?;
+        self.spilled_bytes += part.bytes.len() as u64;
+        if part.end.is_some() {
+            pushed.insert(&part.gtid);
+        }
+        Ok(())
+    }
+
+    /// Takes back a transaction whose last part will not come, if there is one.
+    pub(super) fn abandon_parts(&mut self) -> Result<()> {
+        match &mut self.log {
+            Some(log) if self.pushed.is_some() => log.abandon_parts(),
+            Some(_) => {
+                self.head.push_back(Piece::Abandoned);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The oldest transactions.
-    pub(super) fn next(&mut self) -> Result<Option<Batch>> {
-        if let Some(batch) = self.head.pop_front() {
-            self.head_bytes -= batch.byte_size();
-            return Ok(Some(batch));
+    pub(super) fn next(&mut self) -> Result<Option<Load>> {
+        while let Some(piece) = self.head.pop_front() {
+            self.head_bytes -= piece.byte_size();
+            if let Piece::Batch(batch) = piece {
+                return Ok(Some(Load::Batch(batch)));
+            }
         }
         match &mut self.log {
             Some(log) => log.read(Batch::new()),
@@ -200,9 +245,17 @@ mod tests {
             directory: place.to_owned(),
             segment_bytes: 5000,
             server_id: 1,
+            large_bytes: 400,
             limits: Limits::default(),
         })
         .unwrap()
+    }
+
+    fn loaded(load: Load) -> Batch {
+        match load {
+            Load::Batch(batch) => batch,
+            Load::Stored(mut stored) => stored.load().unwrap(),
+        }
     }
 
     /// The numbers of the transactions in a batch.
@@ -247,8 +300,9 @@ mod tests {
                     largest = largest.max(batch.byte_size());
                     backlog.push(batch, Duration::ZERO).unwrap();
                 } else if step >= begins_at
-                    && let Some(batch) = backlog.next().unwrap()
+                    && let Some(load) = backlog.next().unwrap()
                 {
+                    let batch = loaded(load);
                     for number in numbers(&batch) {
                         taken += 1;
                         assert_eq!(number, taken, "seed {seed}");
@@ -277,8 +331,8 @@ mod tests {
             assert!(all || unapplied.is_empty(), "seed {seed}");
             let mut backlog = Backlog::new(budget, Some(log));
             let mut next = Vec::new();
-            while let Some(batch) = backlog.next().unwrap() {
-                next.extend(numbers(&batch));
+            while let Some(load) = backlog.next().unwrap() {
+                next.extend(numbers(&loaded(load)));
             }
             next.retain(|number| *number > taken);
             assert_eq!(next.len() as u64, unapplied.count());

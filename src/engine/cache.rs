@@ -26,9 +26,10 @@ use super::gate::Order;
 use super::overflow::Overflow;
 use super::shared::{Fact, Shared, Source, Turn, Work};
 use crate::Result;
+use crate::journal::Load;
 use crate::journal::relay_log::RelayLogDirectory;
 use crate::queue::Consumer;
-use crate::transaction::{Batch, Transaction};
+use crate::transaction::{Batch, Part, Piece, Transaction};
 
 /// Batches that are taken in before the cache looks at anything else.
 const MOST_AT_ONCE: usize = 64;
@@ -38,7 +39,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) struct Cache {
     pub(super) shared: Arc<Shared>,
     pub(super) facts: Sender<Fact>,
-    pub(super) queue: Consumer<Batch>,
+    pub(super) queue: Consumer<Piece>,
     /// Its disconnection ends the thread.
     pub(super) orders: Receiver<Order>,
     pub(super) feed: Backlog,
@@ -99,10 +100,14 @@ impl Cache {
             }
         }
         for _ in 0..MOST_AT_ONCE {
-            let Some(batch) = self.queue.try_pop() else {
+            let Some(piece) = self.queue.try_pop() else {
                 break;
             };
-            self.keep(batch, now)?;
+            match piece {
+                Piece::Batch(batch) => self.keep(batch, now)?,
+                Piece::Part(part) => self.keep_part(part, now)?,
+                Piece::Abandoned => self.feed.abandon_parts()?,
+            }
             turn = Turn::Worked;
         }
         if self.donor.take_in(&self.shared, now)? {
@@ -168,6 +173,16 @@ impl Cache {
         self.feed.push(batch, now)
     }
 
+    /// Takes in part of a transaction that was delivered. The applier skips it if it is executed.
+    fn keep_part(&mut self, part: Box<Part>, now: Duration) -> Result<()> {
+        self.owed += part.bytes.len() as u64;
+        if part.end.is_some() {
+            self.shared.delivered.lock().insert(&part.gtid);
+            self.shared.feed_delivered.fetch_add(1, Relaxed);
+        }
+        self.feed.push_part(part, now)
+    }
+
     /// The queue need not count these bytes any more.
     fn give_back(&mut self, bytes: usize) {
         let bytes = self.owed.min(bytes as u64);
@@ -181,19 +196,21 @@ impl Cache {
             return Ok(Turn::Idle);
         }
         let work = match self.donor.next(&self.shared)? {
-            Some((source, batch)) => Work { source, batch },
+            Some((source, load)) => Work { source, load },
             None if self.passes == Passes::Nothing => return Ok(Turn::Idle),
             None => {
-                let Some(batch) = self.feed.next()? else {
+                let Some(load) = self.feed.next()? else {
                     return Ok(Turn::Idle);
                 };
                 if self.passes == Passes::RelayLog && self.feed.is_empty() {
                     self.passes = Passes::Nothing;
                 }
-                self.give_back(batch.byte_size());
+                if let Load::Batch(batch) = &load {
+                    self.give_back(batch.byte_size());
+                }
                 Work {
                     source: Source::Feed,
-                    batch,
+                    load,
                 }
             }
         };
@@ -205,20 +222,26 @@ impl Cache {
 
     /// Now and then: lets go of what is executed.
     fn look(&mut self, now: Duration) -> Result<()> {
-        if !self.feed.has_files() || now < self.looked + LOOK {
+        if !self.has_files() || now < self.looked + LOOK {
             return Ok(());
         }
         self.looked = now;
         let executed = self.shared.executed.lock().clone();
         self.feed.purge(&executed)?;
+        self.donor.purge(&executed)?;
         let bytes = self.feed.disk_bytes();
         self.shared.relay_log_bytes.store(bytes, Relaxed);
         Ok(())
     }
 
+    /// Whether there are files that may have something to purge.
+    fn has_files(&self) -> bool {
+        self.feed.has_files() || self.donor.has_files()
+    }
+
     /// When there is something to do though nothing happens.
     pub(super) fn due(&self) -> Option<Duration> {
-        let look = self.feed.has_files().then_some(self.looked + LOOK);
+        let look = self.has_files().then_some(self.looked + LOOK);
         [self.feed.sync_due(), self.donor.due(), look]
             .into_iter()
             .flatten()

@@ -14,6 +14,21 @@ use crate::{Error, ErrorKind, Limits};
 /// What the applier is asked to do.
 pub(super) struct CloneJob(Box<dyn CloneDonor + Send>);
 
+/// What clones copy from.
+pub(super) trait CloneDonors: Send {
+    /// `donor` is how `member` would be copied as a server.
+    fn open(&mut self, member: &GroupMember, donor: ServerDonor) -> Box<dyn CloneDonor + Send>;
+}
+
+/// MySQL servers, and other donors that speak like them.
+pub(super) struct Servers;
+
+impl CloneDonors for Servers {
+    fn open(&mut self, _member: &GroupMember, donor: ServerDonor) -> Box<dyn CloneDonor + Send> {
+        Box::new(donor)
+    }
+}
+
 impl CloneJob {
     /// Replaces the target's data.
     pub(super) fn run(self, target: &mut dyn Target) -> Fact {
@@ -39,8 +54,9 @@ pub(super) struct Cloning {
 }
 
 impl Cloning {
-    /// A clone of a member, and the work that it is for the applier.
-    pub(super) fn new(
+    /// A clone of `donor`, and the work that it is for the applier.
+    pub(super) fn begin(
+        donors: &mut dyn CloneDonors,
         donor: GroupMember,
         endpoint: Endpoint,
         options: ConnectOptions,
@@ -50,14 +66,15 @@ impl Cloning {
         let closer = Closer::new();
         let progress = Arc::<Mutex<CloneProgress>>::default();
         let told = Arc::clone(&progress);
-        let job = CloneJob(Box::new(ServerDonor {
+        let server = ServerDonor {
             endpoint,
             options,
             limits,
             closer: closer.clone(),
             server_id,
             tell: Box::new(move |progress| *told.lock() = progress),
-        }));
+        };
+        let job = CloneJob(donors.open(&donor, server));
         let cloning = Self {
             donor,
             closer,

@@ -8,11 +8,11 @@ use crossbeam_channel::{Receiver as Inbox, Sender, bounded};
 use log::{debug, info, warn};
 use parking_lot::Mutex;
 
-use super::cloning::{CloneJob, Cloning};
+use super::cloning::{CloneDonors, CloneJob, Cloning};
 use super::event::{CloneState, Event};
 use super::gate::{Gate, Order};
 use super::receiver::{Receiver, Receivers};
-use super::shared::{Fact, Shared, Source, Work};
+use super::shared::{Fact, Received, Shared, Source, Work};
 use super::status::Status;
 use crate::group::{Cut, Feed, Group, GroupMember, MemberState, News};
 use crate::gtid::{GtidSet, Uuid};
@@ -73,15 +73,19 @@ pub(super) struct Controller {
     pub(super) unapplied: GtidSet,
     pub(super) fences: Sender<()>,
     pub(super) clones: Sender<CloneJob>,
+    pub(super) clone_donors: Box<dyn CloneDonors>,
     /// Whether the target's data can be replaced.
     pub(super) can_clone: bool,
     pub(super) cloning: Option<Cloning>,
     /// For receivers: to the cache.
-    pub(super) work: Sender<Work>,
+    pub(super) received: Sender<Received>,
+    /// A transaction of so many bytes goes there in parts.
+    pub(super) large_bytes: usize,
     pub(super) recycled: Inbox<Batch>,
     pub(super) limits: Limits,
     /// How the recovery channel presents itself to donors.
     pub(super) server_id: u32,
+    pub(super) net_write_timeout: Duration,
     pub(super) uuid: Uuid,
     /// The number of the latest connection to a donor. Attempts do not serve: one may connect twice.
     pub(super) connection: u32,
@@ -420,22 +424,22 @@ impl Controller {
         let mut options = self.group.donor_options(&donor);
         self.machine.settings().recovery_channel.apply(&mut options);
         self.connection += 1;
+        let executed = self.shared.executed.lock().clone();
+        let mut request = DumpRequest::new(self.server_id, self.uuid, executed);
+        request.net_write_timeout = self.net_write_timeout;
         let receiver = Receiver {
             attempt,
             connection: self.connection,
             options,
-            request: DumpRequest::new(
-                self.server_id,
-                self.uuid,
-                self.shared.executed.lock().clone(),
-            ),
+            request,
             donor: donor.uuid,
             endpoint,
             limits: self.limits.clone(),
             shared: Arc::clone(&self.shared),
             closer: Closer::new(),
-            work: self.work.clone(),
+            received: self.received.clone(),
             bell: self.gate.bell(),
+            large_bytes: self.large_bytes,
             recycled: self.recycled.clone(),
             facts: self.facts_sender.clone(),
         };
@@ -449,7 +453,9 @@ impl Controller {
         let mut options = self.group.donor_options(&donor);
         self.machine.settings().recovery_channel.apply(&mut options);
         let limits = self.limits.clone();
-        let (cloning, job) = Cloning::new(donor, endpoint, options, limits, self.server_id);
+        let donors = &mut *self.clone_donors;
+        let (cloning, job) =
+            Cloning::begin(donors, donor, endpoint, options, limits, self.server_id);
         self.cloning = Some(cloning);
         self.tell_clone();
         // The applier is gone only after a panic, which is told.

@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::gtid::GtidSet;
 use crate::queue::Bell;
-use crate::transaction::Batch;
+use crate::transaction::Piece;
 
 /// What the cache is told to do.
 #[derive(Debug)]
@@ -23,12 +23,12 @@ pub(super) enum Order {
 pub(super) struct Gate {
     /// Emptied only by drop.
     orders: Option<Sender<Order>>,
-    bell: Arc<Bell<Batch>>,
+    bell: Arc<Bell<Piece>>,
 }
 
 impl Gate {
     /// A gate, and the end of it that the cache looks at when `bell` rings.
-    pub(super) fn new(bell: Arc<Bell<Batch>>) -> (Self, Receiver<Order>) {
+    pub(super) fn new(bell: Arc<Bell<Piece>>) -> (Self, Receiver<Order>) {
         let (orders, inbox) = unbounded();
         let orders = Some(orders);
         (Self { orders, bell }, inbox)
@@ -48,7 +48,7 @@ impl Gate {
     }
 
     /// What wakes the cache when a receiver has sent something.
-    pub(super) fn bell(&self) -> Arc<Bell<Batch>> {
+    pub(super) fn bell(&self) -> Arc<Bell<Piece>> {
         Arc::clone(&self.bell)
     }
 }

@@ -19,6 +19,8 @@ mod cache;
 mod cloning;
 mod controller;
 mod event;
+#[cfg(test)]
+mod full_disk;
 mod gate;
 mod intake;
 mod overflow;
@@ -60,6 +62,7 @@ const CACHE_BYTES: usize = 256 << 20;
 /// `replica_transaction_retries`.
 const TRANSACTION_RETRIES: u32 = 10;
 const MAX_RELAY_LOG_SIZE: u64 = 64 << 20;
+const DONOR_NET_WRITE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// What a member is to be made of; [`Member::builder`] begins one.
 pub struct MemberBuilder {
@@ -74,6 +77,7 @@ pub struct MemberBuilder {
     relay_log_directory: Option<PathBuf>,
     sync_relay_log: SyncRelayLog,
     max_relay_log_size: u64,
+    donor_net_write_timeout: Duration,
     subscribers: Subscribers,
 }
 
@@ -88,6 +92,7 @@ impl fmt::Debug for MemberBuilder {
             .field("relay_log_directory", &self.relay_log_directory)
             .field("sync_relay_log", &self.sync_relay_log)
             .field("max_relay_log_size", &self.max_relay_log_size)
+            .field("donor_net_write_timeout", &self.donor_net_write_timeout)
             .finish_non_exhaustive()
     }
 }
@@ -140,6 +145,9 @@ impl MemberBuilder {
     /// How many bytes of the group's transactions may wait in memory; default 256 MiB. More than that
     /// goes to the relay log; in a member without one the feed refuses, until half of them are
     /// applied.
+    ///
+    /// A transaction of more than a sixteenth of it streams through the relay log, and the target
+    /// takes it [from there](Target::apply_stored).
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
@@ -180,6 +188,15 @@ impl MemberBuilder {
     #[must_use]
     pub fn max_relay_log_size(mut self, bytes: u64) -> Self {
         self.max_relay_log_size = bytes;
+        self
+    }
+
+    /// How long a donor waits for this member to read before it drops the connection: the session's
+    /// `net_write_timeout`, in whole seconds; default 1 hour. The member reads on, whatever its applier
+    /// does, so that this is for networks that stand still.
+    #[must_use]
+    pub fn donor_net_write_timeout(mut self, timeout: Duration) -> Self {
+        self.donor_net_write_timeout = timeout;
         self
     }
 
@@ -246,6 +263,7 @@ impl Member {
             relay_log_directory: None,
             sync_relay_log: SyncRelayLog::default(),
             max_relay_log_size: MAX_RELAY_LOG_SIZE,
+            donor_net_write_timeout: DONOR_NET_WRITE_TIMEOUT,
             subscribers: Subscribers::default(),
         }
     }
@@ -271,7 +289,9 @@ impl Member {
     /// A value out of its range; nothing is changed then.
     pub fn set_settings(&self, settings: Settings) -> Result<()> {
         settings.validate()?;
-        *self.settings.lock() = settings.clone();
+        // Held until they are on their way: what was set last is in force, whoever else sets some.
+        let mut known = self.settings.lock();
+        known.clone_from(&settings);
         // A member that has ended needs no settings.
         let _ = self.facts.send(Fact::Settings(Box::new(settings)));
         Ok(())

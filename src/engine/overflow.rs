@@ -12,19 +12,22 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, TryRecvError, never};
 
 use super::backlog::Backlog;
-use super::shared::{Shared, Source, Work};
+use super::shared::{Received, Shared, Source};
 use crate::Result;
 use crate::gtid::GtidSet;
+use crate::journal::Load;
 use crate::journal::relay_log::RelayLog;
-use crate::transaction::Batch;
+use crate::transaction::Piece;
 
 /// How long a receiver waits for the applier at most, where there is a relay log.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes that go to the disk after each wait: enough to keep a donor busy whose buffers are large.
 const ALLOWANCE: usize = 16 << 20;
+/// Pieces that are taken in at once: parts of a large transaction never fill the memory.
+const MOST_AT_ONCE: usize = 16;
 
 pub(super) struct Overflow {
-    inbox: Receiver<Work>,
+    inbox: Receiver<Received>,
     backlog: Backlog,
     /// The connection that everything in the backlog came from.
     connection: u32,
@@ -41,7 +44,11 @@ impl Overflow {
     ///
     /// # Errors
     /// Where `log` cannot be emptied.
-    pub(super) fn new(inbox: Receiver<Work>, budget: usize, log: Option<RelayLog>) -> Result<Self> {
+    pub(super) fn new(
+        inbox: Receiver<Received>,
+        budget: usize,
+        log: Option<RelayLog>,
+    ) -> Result<Self> {
         let mut backlog = Backlog::new(budget, log);
         // The log is dropped with its connection: it may begin with anything.
         backlog.begin(GtidSet::new(), Duration::ZERO)?;
@@ -59,9 +66,12 @@ impl Overflow {
     /// Whether there was something.
     pub(super) fn take_in(&mut self, shared: &Shared, now: Duration) -> Result<bool> {
         let mut has_worked = false;
-        while self.is_willing(now) {
+        for _ in 0..MOST_AT_ONCE {
+            if !self.is_willing(now) {
+                break;
+            }
             match self.inbox.try_recv() {
-                Ok(work) => self.push(work, shared, now)?,
+                Ok(received) => self.push(received, shared, now)?,
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
                     self.inbox = never();
@@ -75,16 +85,18 @@ impl Overflow {
         Ok(has_worked)
     }
 
-    fn push(&mut self, work: Work, shared: &Shared, now: Duration) -> Result<()> {
-        let Source::Donor(connection) = work.source else {
-            return Ok(());
-        };
+    fn push(&mut self, received: Received, shared: &Shared, now: Duration) -> Result<()> {
+        let Received { connection, piece } = received;
         if connection != self.connection {
             self.clear()?;
             self.connection = connection;
         }
         let spilled = self.backlog.spilled_bytes();
-        self.backlog.push(work.batch, now)?;
+        match piece {
+            Piece::Batch(batch) => self.backlog.push(batch, now)?,
+            Piece::Part(part) => self.backlog.push_part(part, now)?,
+            Piece::Abandoned => self.backlog.abandon_parts()?,
+        }
         let spilled = self.backlog.spilled_bytes() - spilled;
         shared.overflow_bytes.fetch_add(spilled, Relaxed);
         self.allowance = self.allowance.saturating_sub(spilled as usize);
@@ -131,7 +143,7 @@ impl Overflow {
     }
 
     /// The oldest transactions, and where they are from.
-    pub(super) fn next(&mut self, shared: &Shared) -> Result<Option<(Source, Batch)>> {
+    pub(super) fn next(&mut self, shared: &Shared) -> Result<Option<(Source, Load)>> {
         if self.backlog.is_empty() {
             return Ok(None);
         }
@@ -140,7 +152,17 @@ impl Overflow {
             return Ok(None);
         }
         let source = Source::Donor(self.connection);
-        Ok(self.backlog.next()?.map(|batch| (source, batch)))
+        Ok(self.backlog.next()?.map(|load| (source, load)))
+    }
+
+    /// Removes files whose content is executed.
+    pub(super) fn purge(&mut self, executed: &GtidSet) -> Result<()> {
+        self.backlog.purge(executed)
+    }
+
+    /// Whether there are files that may have something to purge.
+    pub(super) fn has_files(&self) -> bool {
+        self.backlog.has_files()
     }
 
     /// Forgets everything, as at each new donor.
@@ -166,5 +188,75 @@ impl Overflow {
     #[cfg(test)]
     pub(super) fn head_bytes(&self) -> usize {
         self.backlog.head_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use crossbeam_channel::unbounded;
+
+    use super::super::event::Subscribers;
+    use super::super::shared::Clock;
+    use super::*;
+    use crate::Limits;
+    use crate::journal::SyncRelayLog;
+    use crate::journal::relay_log::{RECOVERY_CHANNEL, RelayLogDirectory, RelayLogOptions};
+    use crate::sample::{Change, Item, Source as Log};
+    use crate::transaction::{OwnedKind, Part, PartSlice};
+
+    fn own(part: PartSlice<'_>) -> Piece {
+        Piece::Part(Box::new(Part {
+            gtid: *part.gtid,
+            format: part.format.clone(),
+            bytes: part.bytes.to_vec(),
+            is_first: part.is_first,
+            end: part.is_last.then_some(OwnedKind::Dml),
+        }))
+    }
+
+    /// A donor is given up while it sends a large transaction, of which the next parts are on their way
+    /// already: they are nothing, and the next donor's are a transaction.
+    #[test]
+    fn parts_behind_what_was_thrown_away_are_passed_over() {
+        let place = tempfile::tempdir().unwrap();
+        let options = RelayLogOptions {
+            directory: place.path().to_owned(),
+            segment_bytes: 1 << 20,
+            server_id: 1,
+            large_bytes: 100,
+            limits: Limits::default(),
+        };
+        let directory = RelayLogDirectory::open(options).unwrap();
+        let log = directory.empty_log(RECOVERY_CHANNEL, SyncRelayLog::Never);
+        let (sender, inbox) = unbounded();
+        let mut overflow = Overflow::new(inbox, 10_000, Some(log.unwrap())).unwrap();
+        let clock = Clock::Real(Instant::now());
+        let shared = Shared::new(GtidSet::new(), Subscribers::default(), clock);
+        let mut source = Log::new();
+        source.rows(&[Change::Insert(Item::new(1, [b'x'; 200]))]);
+        let batch = source.take();
+        let whole = batch.first().unwrap();
+        let send = |connection, from: usize, to: usize| {
+            let parts = PartSlice::of(&whole, 50).map(own);
+            for piece in parts.take(to).skip(from) {
+                sender.send(Received { connection, piece }).unwrap();
+            }
+        };
+        send(1, 0, 2);
+        assert!(overflow.take_in(&shared, Duration::ZERO).unwrap());
+        overflow.clear().unwrap();
+        send(1, 2, 9);
+        assert!(overflow.take_in(&shared, Duration::ZERO).unwrap());
+        assert!(overflow.next(&shared).unwrap().is_none());
+        send(2, 0, 9);
+        assert!(overflow.take_in(&shared, Duration::ZERO).unwrap());
+        let Some((Source::Donor(2), Load::Stored(mut stored))) = overflow.next(&shared).unwrap()
+        else {
+            panic!("no large transaction");
+        };
+        assert_eq!(stored.load().unwrap().gtids(), batch.gtids());
+        assert!(overflow.next(&shared).unwrap().is_none());
     }
 }

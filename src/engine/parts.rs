@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::applier::Applier;
 use super::backlog::Backlog;
 use super::cache::{Cache, Passes};
+use super::cloning::Servers;
 use super::controller::{self, Controller, Request, Window};
 use super::gate::Gate;
 use super::overflow::Overflow;
@@ -76,6 +77,7 @@ impl Parts {
         let (work, work_inbox) = controller::work_channel();
         // What waits in it costs memory, too.
         let (received, receivers_inbox) = bounded(2);
+        let large_bytes = logs.large_bytes;
         let (recycle, recycled) = bounded(8);
         shared.feed_delivered.store(logs.feed_unread(), Relaxed);
         // Where there is a disk behind it, most of the memory is for what was taken from the queue.
@@ -128,17 +130,21 @@ impl Parts {
                 feed: Some(Feed {
                     transactions,
                     news: news_sender,
+                    large_bytes,
                 }),
                 gate,
                 unapplied: logs.unapplied,
                 fences,
                 clones,
+                clone_donors: Box::new(Servers),
                 can_clone,
                 cloning: None,
-                work: received,
+                received,
+                large_bytes,
                 recycled,
                 limits: builder.limits,
                 server_id: builder.server_id,
+                net_write_timeout: builder.donor_net_write_timeout,
                 uuid,
                 connection: 0,
                 receivers: Box::new(ReceiverThreads::new(facts_sender.clone())),
@@ -193,26 +199,39 @@ impl Parts {
     }
 }
 
+/// A transaction is large that takes more than this part of the memory for what waits: several of that
+/// size are on their way from thread to thread at once.
+const LARGE_PART: usize = 16;
+
 /// The relay logs of a member, where it has a directory for them.
-#[derive(Default)]
 struct RelayLogs {
     directory: Option<RelayLogDirectory>,
     feed: Option<RelayLog>,
     donor: Option<RelayLog>,
     /// What an earlier run has left.
     unapplied: GtidSet,
+    /// A transaction of so many bytes streams through them.
+    large_bytes: usize,
 }
 
 impl RelayLogs {
     fn open(builder: &MemberBuilder, executed: &GtidSet) -> Result<Self> {
         let place = builder.relay_log_directory.clone();
         let Some(place) = place.or_else(|| builder.target.relay_log_directory()) else {
-            return Ok(Self::default());
+            return Ok(Self {
+                directory: None,
+                feed: None,
+                donor: None,
+                unapplied: GtidSet::new(),
+                large_bytes: usize::MAX,
+            });
         };
+        let large_bytes = (builder.cache_bytes / LARGE_PART).max(1);
         let directory = RelayLogDirectory::open(RelayLogOptions {
             directory: place,
             segment_bytes: builder.max_relay_log_size,
             server_id: builder.server_id,
+            large_bytes,
             limits: builder.limits.clone(),
         })?;
         let (feed, unapplied) =
@@ -223,6 +242,7 @@ impl RelayLogs {
             feed: Some(feed),
             donor: Some(donor),
             unapplied,
+            large_bytes,
         })
     }
 

@@ -9,11 +9,11 @@ use crossbeam_channel::{Receiver as Pool, SendTimeoutError, Sender};
 use log::{debug, info, warn};
 
 use super::intake::Intake;
-use super::shared::{Fact, Shared, Source, Work, spawn};
+use super::shared::{Fact, Received, Shared, spawn};
 use crate::gtid::Uuid;
 use crate::net::{BinlogStream, Closer, ConnectOptions, Connection, DumpRequest, Endpoint};
 use crate::queue::Bell;
-use crate::transaction::Batch;
+use crate::transaction::{Batch, Piece};
 use crate::{Error, ErrorKind, Limits, Result};
 
 /// How long a full cache is waited for before the receiver looks whether it is to stop.
@@ -71,9 +71,11 @@ pub(super) struct Receiver {
     pub(super) shared: Arc<Shared>,
     /// Stops this thread wherever it is.
     pub(super) closer: Closer,
-    pub(super) work: Sender<Work>,
-    /// Tells the cache that there is something in `work`.
-    pub(super) bell: Arc<Bell<Batch>>,
+    pub(super) received: Sender<Received>,
+    /// Tells the cache that there is something in `received`.
+    pub(super) bell: Arc<Bell<Piece>>,
+    /// A transaction of so many bytes goes to the cache in parts.
+    pub(super) large_bytes: usize,
     pub(super) recycled: Pool<Batch>,
     pub(super) facts: Sender<Fact>,
 }
@@ -112,6 +114,7 @@ impl Receiver {
             stream.initial_checksum(),
             Arc::clone(&self.shared),
             self.recycled.clone(),
+            self.large_bytes,
         );
         loop {
             let Some(event) = stream.next_event()? else {
@@ -120,30 +123,32 @@ impl Receiver {
             intake
                 .push(event)
                 .map_err(|error| error.at_donor(self.endpoint.to_string()))?;
-            if intake.is_due(|| stream.has_buffered_event()) && !self.pass_on(intake.take()) {
-                return Ok(());
+            while let Some(piece) = intake.take(|| stream.has_buffered_event()) {
+                if !self.pass_on(piece) {
+                    return Ok(());
+                }
             }
         }
     }
 
     /// `false` when the receiver is to stop.
-    fn pass_on(&self, batch: Batch) -> bool {
-        let mut work = Work {
-            source: Source::Donor(self.connection),
-            batch,
+    fn pass_on(&self, piece: Piece) -> bool {
+        let mut received = Received {
+            connection: self.connection,
+            piece,
         };
         loop {
             if self.closer.is_closed() {
                 return false;
             }
-            match self.work.send_timeout(work, OFFER) {
+            match self.received.send_timeout(received, OFFER) {
                 Ok(()) => {
                     self.bell.ring();
                     return true;
                 }
                 Err(SendTimeoutError::Timeout(back)) => {
                     self.shared.held_back.store(true, Relaxed);
-                    work = back;
+                    received = back;
                 }
                 Err(SendTimeoutError::Disconnected(_)) => return false,
             }

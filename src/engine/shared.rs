@@ -11,9 +11,10 @@ use parking_lot::{Condvar, Mutex};
 use super::event::Subscribers;
 use crate::group::{Joined, View};
 use crate::gtid::GtidSet;
+use crate::journal::Load;
 use crate::recovery::Settings;
 use crate::target::CloneFailure;
-use crate::transaction::Batch;
+use crate::transaction::Piece;
 use crate::{Error, ErrorKind, Result};
 
 /// A batch that goes from a receiver to the applier holds at most this many transactions, so that
@@ -160,11 +161,19 @@ pub(super) enum Source {
     Feed,
 }
 
+/// What the cache gets from a receiver.
+#[derive(Debug)]
+pub(super) struct Received {
+    /// The connection to a donor.
+    pub(super) connection: u32,
+    pub(super) piece: Piece,
+}
+
 /// What the applier gets.
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) source: Source,
-    pub(super) batch: Batch,
+    pub(super) load: Load,
 }
 
 /// Starts a named thread whose panic becomes a fact instead of a hang.

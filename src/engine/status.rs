@@ -28,7 +28,7 @@ pub struct Status {
     /// Bytes of events received from donors since the start.
     pub received_bytes: u64,
     /// Bytes of donors' transactions that went to the disk since the start, because the applier was
-    /// behind.
+    /// behind, or because they are too large for the memory.
     pub overflow_bytes: u64,
     /// Time since the start for which donors were kept waiting, because the applier was behind.
     pub stalled: Duration,

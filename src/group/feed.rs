@@ -7,7 +7,7 @@ use crate::Error;
 use crate::gtid::{GtidSet, Uuid};
 use crate::net::ConnectOptions;
 use crate::queue::{Producer, Refused};
-use crate::transaction::Batch;
+use crate::transaction::{Batch, Part, Piece};
 
 /// What a join answers: the membership, and the point from which on the feed delivers.
 #[derive(Debug, Clone)]
@@ -83,8 +83,10 @@ pub(crate) enum News {
 /// which they come to it.
 #[derive(Debug, Clone)]
 pub struct Feed {
-    pub(crate) transactions: Producer<Batch>,
+    pub(crate) transactions: Producer<Piece>,
     pub(crate) news: Sender<News>,
+    /// A transaction of so many bytes is better delivered in parts.
+    pub(crate) large_bytes: usize,
 }
 
 /// Why a batch was not taken.
@@ -94,6 +96,15 @@ pub enum NotDelivered {
     Full,
     /// The joiner has stopped.
     Closed,
+}
+
+impl From<Refused> for NotDelivered {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Full,
+            Refused::Closed => Self::Closed,
+        }
+    }
 }
 
 impl Feed {
@@ -107,11 +118,35 @@ impl Feed {
     pub fn deliver(&self, batch: Batch) -> Result<(), (Batch, NotDelivered)> {
         let bytes = batch.byte_size() as u64;
         self.transactions
-            .push(batch, bytes)
-            .map_err(|(batch, refused)| match refused {
-                Refused::Full => (batch, NotDelivered::Full),
-                Refused::Closed => (batch, NotDelivered::Closed),
+            .push(Piece::Batch(batch), bytes)
+            .map_err(|(piece, refused)| match piece {
+                Piece::Batch(batch) => (batch, refused.into()),
+                Piece::Part(_) | Piece::Abandoned => (Batch::new(), refused.into()),
             })
+    }
+
+    /// Delivers part of a transaction. Nothing else may be delivered, by whatever thread, before its
+    /// last part. While the cache is full, `wait` is called, and ends the attempts with false.
+    pub(crate) fn deliver_part(
+        &self,
+        part: Part,
+        mut wait: impl FnMut() -> bool,
+    ) -> Result<(), NotDelivered> {
+        let bytes = part.bytes.len() as u64;
+        let mut piece = Piece::Part(Box::new(part));
+        loop {
+            match self.transactions.push(piece, bytes) {
+                Ok(()) => return Ok(()),
+                Err((back, Refused::Full)) if wait() => piece = back,
+                Err((_, refused)) => return Err(refused.into()),
+            }
+        }
+    }
+
+    /// Tells that the parts of a transaction that have been delivered are all that will come.
+    pub(crate) fn abandon_parts(&self) {
+        // What weighs nothing is refused by nobody but a joiner that is gone.
+        let _ = self.transactions.push(Piece::Abandoned, 0);
     }
 
     /// Whether the cache has room again after it was [full](NotDelivered::Full): at most half of its

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::binlog::{ChecksumAlgorithm, EventHeader, FormatDescription, GtidEvent, LogComposer};
 pub(crate) use crate::binlog::{FORMAT_FLAGS_OFFSET, MAGIC};
 use crate::gtid::GtidSet;
-use crate::transaction::Transaction;
+use crate::transaction::{Events, Transaction};
 use crate::{Error, ErrorKind, Result};
 
 /// The checksum behind each event of our files.
@@ -34,6 +34,11 @@ impl Composer {
 
     pub(crate) fn bytes(&self) -> &[u8] {
         self.log.bytes()
+    }
+
+    /// Offset in the file behind the bytes.
+    pub(crate) fn offset(&self) -> u64 {
+        self.log.offset()
     }
 
     /// Gives memory back that an unusually large group took.
@@ -82,6 +87,83 @@ impl Composer {
             (clock.sequence_number, clock.floor, clock.source_number) = before;
         }
         appended
+    }
+
+    /// The GTID event of a transaction that is written while it comes, so that its length is not known
+    /// yet: it says what the source has said.
+    pub(crate) fn begin_parts(
+        &mut self,
+        format: &FormatDescription,
+        events: &mut Events<'_>,
+        clock: &mut Clock,
+    ) -> Result<InParts> {
+        let Some((header, gtid_event)) = events.next() else {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "transaction without events",
+            ));
+        };
+        let mut gtid = GtidEvent::decode(format, gtid_event)?;
+        (gtid.last_committed, gtid.sequence_number) =
+            clock.next(gtid.last_committed, gtid.sequence_number);
+        let before = self.bytes().len();
+        let start = self.log.offset();
+        self.log.event(&header, &gtid.body())?;
+        Ok(InParts {
+            start,
+            header,
+            gtid,
+            length: self.bytes().len() - before,
+            rest: 0,
+        })
+    }
+
+    /// Events of a transaction that is written while it comes, behind its GTID event.
+    pub(crate) fn part(&mut self, in_parts: &mut InParts, events: Events<'_>) -> Result<()> {
+        let before = self.bytes().len();
+        for (header, event) in events {
+            let body = event.get(EventHeader::SIZE..).unwrap_or_default();
+            self.log.event(&header, body)?;
+        }
+        in_parts.rest += (self.bytes().len() - before) as u64;
+        Ok(())
+    }
+}
+
+/// A transaction that is written while it comes.
+#[derive(Debug)]
+pub(crate) struct InParts {
+    /// Where it begins in the file.
+    pub(crate) start: u64,
+    header: EventHeader,
+    gtid: GtidEvent,
+    /// Bytes of its GTID event.
+    length: usize,
+    /// Bytes of the events behind that.
+    rest: u64,
+}
+
+impl InParts {
+    /// What the source says of its length; 0 where it does not say.
+    pub(crate) fn announced_length(&self) -> u64 {
+        self.gtid.transaction_length
+    }
+
+    /// The GTID event with the length that the transaction was found to have. `None` where it says so
+    /// already, and where it would not fit in its place (its numbers have as many bytes as they need):
+    /// nobody depends on this one.
+    pub(crate) fn gtid_event(mut self) -> Option<Vec<u8>> {
+        let announced = self.gtid.transaction_length;
+        if announced == 0 {
+            return None;
+        }
+        self.gtid.set_transaction_length(self.rest, CHECKSUM.size());
+        let mut composer = LogComposer::new(CHECKSUM);
+        composer.restart(self.start);
+        composer.event(&self.header, &self.gtid.body()).ok()?;
+        let event = composer.bytes();
+        (self.gtid.transaction_length != announced && event.len() == self.length)
+            .then(|| event.to_vec())
     }
 }
 

@@ -14,6 +14,9 @@ use crate::{Error, ErrorKind};
 pub(crate) struct Disk {
     #[cfg(test)]
     fault: Option<Arc<Fault>>,
+    /// Files that were synced.
+    #[cfg(test)]
+    syncs: Arc<AtomicI64>,
 }
 
 /// An operation that fails, for tests.
@@ -35,7 +38,14 @@ impl Disk {
                 remaining: AtomicI64::new(n),
                 for_good,
             })),
+            ..Self::default()
         }
+    }
+
+    /// How often a file was synced.
+    #[cfg(test)]
+    pub(crate) fn syncs(&self) -> i64 {
+        self.syncs.load(Ordering::Relaxed)
     }
 
     /// Whether the operation that was to fail has been reached.
@@ -109,18 +119,27 @@ impl Disk {
         Ok(())
     }
 
-    /// Writes one byte at `offset`, and comes back to where the file stood.
-    pub(crate) fn patch(&self, mut file: &File, offset: u64, byte: u8) -> io::Result<()> {
+    /// Writes bytes in place of those at `offset`, and comes back to where the file stood.
+    pub(crate) fn patch(&self, mut file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.step()?;
         let position = file.stream_position()?;
         file.seek(SeekFrom::Start(offset))?;
-        file.write_all(&[byte])?;
+        file.write_all(bytes)?;
         file.seek(SeekFrom::Start(position)).map(drop)
+    }
+
+    /// Cuts a file at `end`, where it stands then.
+    pub(crate) fn cut(&self, mut file: &File, end: u64) -> io::Result<()> {
+        self.step()?;
+        file.set_len(end)?;
+        file.seek(SeekFrom::Start(end)).map(drop)
     }
 
     /// Waits until the file's content, and the length needed to read it, are on the disk.
     pub(crate) fn sync(&self, file: &File) -> io::Result<()> {
         self.step()?;
+        #[cfg(test)]
+        self.syncs.fetch_add(1, Ordering::Relaxed);
         file.sync_data()
     }
 

@@ -5,18 +5,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::compose::{CHECKSUM, Clock, Composer, FORMAT_FLAGS_OFFSET};
+use super::compose::{CHECKSUM, Clock, Composer, FORMAT_FLAGS_OFFSET, InParts};
 use super::disk::{Disk, io_error};
 use super::index::Index;
 use super::recover::{Recovered, recover};
 use super::{JournalOptions, LogTail, Position};
 use crate::binlog::{EventHeader, EventType, FormatDescription};
 use crate::gtid::{Gtid, GtidSet};
-use crate::transaction::{Batch, Transaction};
+use crate::transaction::{Batch, Events, PartSlice, Transaction};
 use crate::{Error, ErrorKind, Limits, Result};
 
 /// The version in the format description of a segment into which nothing was written yet.
 const SERVER_VERSION: &str = "9.7.4-rejoin";
+/// A transaction that is written while it comes gets at most so much space in advance, whatever its
+/// source says of its length.
+const RESERVED_AHEAD: u64 = 2 << 30;
 /// Memory for a group that is kept from one commit to the next.
 const KEPT_CAPACITY: usize = 8 << 20;
 
@@ -38,6 +41,8 @@ pub struct Journal {
     /// What was appended since.
     pending: Composer,
     pending_gtids: Vec<Gtid>,
+    /// A transaction that is being written behind `end`, where nobody reads. Nothing is pending then.
+    in_parts: Option<InParts>,
     clock: Clock,
     /// Tells readers of the files how far they may read.
     tail: LogTail,
@@ -175,6 +180,7 @@ impl Journal {
             executed,
             pending,
             pending_gtids: Vec::new(),
+            in_parts: None,
             clock: Clock::at(end.sequence_number),
             failed: false,
         }
@@ -206,7 +212,20 @@ impl Journal {
     /// [`ErrorKind::TargetIo`], [`ErrorKind::Limit`]; the transaction is not appended then.
     pub fn append(&mut self, transaction: &Transaction<'_>) -> Result<()> {
         self.check_usable()?;
+        if self.in_parts.is_some() {
+            return Err(misplaced_part());
+        }
         let format = transaction.format();
+        self.prepare(format)?;
+        self.clock.follow(format);
+        self.pending.transaction(transaction, &mut self.clock)?;
+        self.pending_gtids.push(*transaction.gtid());
+        Ok(())
+    }
+
+    /// Sees to it that a transaction of this format can be appended: to the next segment, where this
+    /// one is full or has another format.
+    fn prepare(&mut self, format: &Arc<FormatDescription>) -> Result<()> {
         if format.header_length() != EventHeader::SIZE {
             return Err(Error::new(
                 ErrorKind::Unsupported,
@@ -224,9 +243,80 @@ impl Journal {
             }
             self.rotate()?;
         }
-        self.clock.follow(format);
-        self.pending.transaction(transaction, &mut self.clock)?;
-        self.pending_gtids.push(*transaction.gtid());
+        Ok(())
+    }
+
+    /// Writes part of a transaction that is too large to be held, behind what was appended before. With
+    /// its last part it is committed; until then it is as if it were not there, and nothing else can be
+    /// appended.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TargetIo`], and the journal takes nothing more; [`ErrorKind::Internal`] for a part
+    /// without those before it.
+    pub(super) fn append_part(&mut self, part: PartSlice<'_>) -> Result<()> {
+        self.check_usable()?;
+        let mut events = Events::of(part.bytes);
+        let mut in_parts = match self.in_parts.take() {
+            None if part.is_first => {
+                self.commit()?;
+                self.prepare(part.format)?;
+                self.clock.follow(part.format);
+                let in_parts =
+                    self.pending
+                        .begin_parts(part.format, &mut events, &mut self.clock)?;
+                self.failed = true;
+                let ahead = in_parts.announced_length().min(RESERVED_AHEAD);
+                self.reserve(self.end.offset, ahead)?;
+                in_parts
+            }
+            Some(in_parts) if !part.is_first => in_parts,
+            _ => return Err(misplaced_part()),
+        };
+        self.failed = true;
+        self.pending.part(&mut in_parts, events)?;
+        let behind = self.pending.offset();
+        self.write_pending()?;
+        self.pending.restart(behind);
+        if !part.is_last {
+            self.failed = false;
+            self.in_parts = Some(in_parts);
+            return Ok(());
+        }
+        let start = in_parts.start;
+        if let Some(event) = in_parts.gtid_event() {
+            self.disk
+                .patch(&self.file, start, &event)
+                .map_err(|error| self.io_error("write to the log", error))?;
+        }
+        if self.options.sync {
+            self.sync_file()?;
+        }
+        self.failed = false;
+        self.end.offset = behind;
+        self.pending_gtids.push(*part.gtid);
+        self.committed();
+        Ok(())
+    }
+
+    /// Whether parts of a transaction are written, and its last one is not.
+    pub(super) fn is_in_parts(&self) -> bool {
+        self.in_parts.is_some()
+    }
+
+    /// Takes back a transaction of which not all parts were written, if there is one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TargetIo`], and the journal takes nothing more.
+    pub(super) fn abandon_parts(&mut self) -> Result<()> {
+        self.check_usable()?;
+        if self.in_parts.take().is_some() {
+            self.failed = true;
+            self.disk
+                .cut(&self.file, self.end.offset)
+                .map_err(|error| self.io_error("cut the log", error))?;
+            self.failed = false;
+            self.roll_back();
+        }
         Ok(())
     }
 
@@ -248,22 +338,43 @@ impl Journal {
             return Ok(self.end);
         }
         self.failed = true;
-        if self.options.reserve {
-            let length = self.pending.bytes().len() as u64;
-            self.disk
-                .reserve(&self.file, self.end.offset, length)
-                .map_err(|error| self.io_error("reserve space for the log", error))?;
-        }
-        if let Err(error) = self.disk.write(&self.file, self.pending.bytes()) {
-            // Best effort: without the torn part the log reads as it stood.
-            let _ = self.file.set_len(self.end.offset);
-            return Err(self.io_error("write to the log", error));
-        }
+        self.write_pending()?;
         if self.options.sync {
             self.sync_file()?;
         }
         self.failed = false;
         self.end.offset += self.pending.bytes().len() as u64;
+        self.committed();
+        Ok(self.end)
+    }
+
+    /// Writes what was composed, where the file stands.
+    fn write_pending(&self) -> Result<()> {
+        let bytes = self.pending.bytes();
+        self.reserve(
+            self.pending.offset() - bytes.len() as u64,
+            bytes.len() as u64,
+        )?;
+        if let Err(error) = self.disk.write(&self.file, bytes) {
+            // Best effort: without the torn part the log reads as it stood.
+            let _ = self.file.set_len(self.end.offset);
+            return Err(self.io_error("write to the log", error));
+        }
+        Ok(())
+    }
+
+    /// Takes the space for this many bytes, where the options say so.
+    fn reserve(&self, offset: u64, length: u64) -> Result<()> {
+        if !self.options.reserve || length == 0 {
+            return Ok(());
+        }
+        self.disk
+            .reserve(&self.file, offset, length)
+            .map_err(|error| self.io_error("reserve space for the log", error))
+    }
+
+    /// What was pending is written, up to the end.
+    fn committed(&mut self) {
         self.end.sequence_number = self.clock.sequence_number();
         for gtid in self.pending_gtids.drain(..) {
             self.executed.insert(&gtid);
@@ -271,7 +382,6 @@ impl Journal {
         self.pending.restart(self.end.offset);
         self.pending.shrink_to(KEPT_CAPACITY);
         self.tail.publish(self.end);
-        Ok(self.end)
     }
 
     /// Waits until everything that was committed is on the disk: for logs whose commits do not.
@@ -407,7 +517,7 @@ impl Journal {
             0
         };
         self.disk
-            .patch(&self.file, FORMAT_FLAGS_OFFSET, flags)
+            .patch(&self.file, FORMAT_FLAGS_OFFSET, &[flags])
             .map_err(|error| self.io_error("mark the log as in use", error))
     }
 
@@ -445,6 +555,14 @@ impl Drop for Journal {
             let _ = self.mark_in_use(false);
         }
     }
+}
+
+#[cold]
+fn misplaced_part() -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        "a part of a transaction is out of its order",
+    )
 }
 
 /// Begins a log anew without opening it: segment `number` is made and takes the place of all others in

@@ -33,6 +33,7 @@
 //! - `recover`: reading a whole log, from a position to its end;
 //! - `log`: the journal that is written to;
 //! - `reading`: reading a log on while it is written;
+//! - `stored`: a transaction of a relay log that is read in pieces;
 //! - `relay_log`: a log of what is not applied yet: filled at one end, read and purged at the other;
 //! - `lock`: one process for each directory;
 //! - `disk`: operations on files, where tests put their faults.
@@ -46,12 +47,15 @@ mod reading;
 pub(crate) mod recover;
 pub(crate) mod relay_log;
 pub(crate) mod segment;
+mod stored;
 pub(crate) mod synced;
 mod tail;
 
 pub use log::Journal;
 pub(crate) use log::begin_log;
+pub(crate) use reading::Load;
 pub use relay_log::{RelayLogSurvey, SyncRelayLog};
+pub use stored::{StoredEvents, StoredTransaction};
 pub use tail::{LogTail, SegmentHold};
 
 use std::time::Duration;

@@ -2,9 +2,9 @@
 
 use super::index::Index;
 use super::segment::{Next, SegmentReader};
-use super::{Journal, Position};
+use super::{Journal, Position, StoredTransaction};
 use crate::binlog::{ChecksumAlgorithm, EventType};
-use crate::transaction::{Assembler, Batch, Progress};
+use crate::transaction::{Assembler, Batch, Part, Progress};
 use crate::{Error, ErrorKind, Limits, Result};
 
 /// A batch that is read has at most about this many bytes; one transaction may be larger.
@@ -12,11 +12,21 @@ const BATCH_BYTES: usize = 4 << 20;
 /// And at most this many transactions.
 const BATCH_TRANSACTIONS: usize = 1024;
 
+/// What was read and goes to the applier at once.
+#[derive(Debug)]
+pub(crate) enum Load {
+    Batch(Batch),
+    /// The next transaction is too large for a batch.
+    Stored(StoredTransaction),
+}
+
 /// A place in a log from which its transactions are read in batches. Belongs to the thread that writes
 /// the log: it trusts that nothing is appended while it reads.
 #[derive(Debug)]
 pub(crate) struct LogReader {
     limits: Limits,
+    /// A transaction of so many bytes is not put together.
+    large: usize,
     /// Behind the last transaction that was given out. Offset 0 is the beginning of the segment.
     position: Position,
     segment: Option<OpenSegment>,
@@ -29,13 +39,16 @@ struct OpenSegment {
     assembler: Assembler,
     /// Its Rotate event was read.
     is_over: bool,
+    /// Memory of a part.
+    scratch: Vec<u8>,
 }
 
 impl LogReader {
     /// Reads from the first transaction of a segment on.
-    pub(crate) fn at_segment(number: u64, limits: Limits) -> Self {
+    pub(crate) fn at_segment(number: u64, limits: Limits, large: usize) -> Self {
         Self {
             limits,
+            large,
             position: Position {
                 segment: number,
                 offset: 0,
@@ -62,7 +75,7 @@ impl LogReader {
     /// # Errors
     /// [`ErrorKind::TargetIo`]; [`ErrorKind::TargetCorrupt`] where the files no longer hold what was
     /// written to them.
-    pub(crate) fn read(&mut self, journal: &Journal, recycled: Batch) -> Result<Option<Batch>> {
+    pub(crate) fn read(&mut self, journal: &Journal, recycled: Batch) -> Result<Option<Load>> {
         let end = journal.end();
         loop {
             let path = journal.index().file_path(self.position.segment);
@@ -78,11 +91,17 @@ impl LogReader {
             } else {
                 open.events.length()
             };
-            self.gather(&mut open, limit).map_err(in_file)?;
+            let large = self.gather(&mut open, limit).map_err(in_file)?;
+            if let Some((last, start)) = large {
+                let (limits, end) = (self.limits.clone(), open.events.offset());
+                self.segment = Some(open);
+                let stored = StoredTransaction::open(path, limits, last, start, end)?;
+                return Ok(Some(Load::Stored(stored)));
+            }
             if !open.assembler.ready().is_empty() {
                 let batch = open.assembler.take(recycled);
                 self.segment = Some(open);
-                return Ok(Some(batch));
+                return Ok(Some(Load::Batch(batch)));
             }
             if is_last {
                 self.segment = Some(open);
@@ -125,15 +144,28 @@ impl LogReader {
             events,
             assembler,
             is_over: false,
+            scratch: Vec::new(),
         })
     }
 
     /// Puts transactions together until there are enough, or the segment or what was written of it ends.
-    fn gather(&mut self, open: &mut OpenSegment, limit: u64) -> Result<()> {
+    /// The last part of a transaction that is too large, and where it starts: it was only looked at.
+    fn gather(&mut self, open: &mut OpenSegment, limit: u64) -> Result<Option<(Part, u64)>> {
         let OpenSegment {
-            events, assembler, ..
+            events,
+            assembler,
+            scratch,
+            ..
         } = open;
         while events.offset() < limit {
+            if assembler.open_bytes() >= self.large {
+                if !assembler.ready().is_empty() {
+                    break;
+                }
+                if let Some(part) = assembler.take_part(std::mem::take(scratch)) {
+                    *scratch = part.bytes;
+                }
+            }
             let event = match events.next()? {
                 Next::Event(event) => event,
                 Next::End => return Err(damaged("it is shorter than what was written")),
@@ -147,13 +179,17 @@ impl LogReader {
                 }
                 _ => continue,
             }
-            self.position.offset = events.offset();
+            let start = std::mem::replace(&mut self.position.offset, events.offset());
+            if assembler.has_last_part() {
+                let last = assembler.take_part(std::mem::take(scratch));
+                return Ok(last.map(|last| (last, start)));
+            }
             let ready = assembler.ready();
             if ready.len() >= BATCH_TRANSACTIONS || assembler.byte_size() >= BATCH_BYTES {
                 break;
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -7,7 +7,7 @@ use super::Position;
 use super::index::Index;
 use super::segment::{Next, SegmentReader};
 use crate::binlog::{ChecksumAlgorithm, EventType, FormatDescription};
-use crate::gtid::GtidSet;
+use crate::gtid::{Gtid, GtidSet};
 use crate::transaction::{Assembler, Batch, Progress};
 use crate::{Error, ErrorKind, Limits, Result};
 
@@ -43,6 +43,34 @@ pub(crate) fn recover(
     from: Option<(Position, GtidSet)>,
     visit: &mut dyn FnMut(&Batch) -> Result<()>,
 ) -> Result<Option<Recovered>> {
+    read(index, limits, from, Visit::Batches(visit))
+}
+
+/// As [`recover`] from the first segment on, for those who want no more than to know which transactions
+/// there are: however large they are, little is in memory.
+///
+/// # Errors
+/// As [`recover`].
+pub(crate) fn recover_gtids(
+    index: &Index,
+    limits: &Limits,
+    visit: &mut dyn FnMut(&Gtid),
+) -> Result<Option<Recovered>> {
+    read(index, limits, None, Visit::Gtids(visit))
+}
+
+/// Who is told what a log holds.
+enum Visit<'a> {
+    Batches(&'a mut dyn FnMut(&Batch) -> Result<()>),
+    Gtids(&'a mut dyn FnMut(&Gtid)),
+}
+
+fn read(
+    index: &Index,
+    limits: &Limits,
+    from: Option<(Position, GtidSet)>,
+    visit: Visit<'_>,
+) -> Result<Option<Recovered>> {
     let Some(&last) = index.segments().last() else {
         return match from {
             Some((position, _)) => Err(missing(index, position.segment)),
@@ -54,6 +82,7 @@ pub(crate) fn recover(
         executed: None,
         previous: GtidSet::new(),
         recycled: Batch::default(),
+        scratch: Vec::new(),
         visit,
     };
     let mut start = None;
@@ -99,13 +128,14 @@ fn missing(index: &Index, segment: u64) -> Error {
     .remedy("put the file back, or remove the store and recover the member anew")
 }
 
-struct Reading<'a> {
+struct Reading<'a, 'v> {
     limits: &'a Limits,
     /// Unknown until the first segment's Previous_gtids are read.
     executed: Option<GtidSet>,
     previous: GtidSet,
     recycled: Batch,
-    visit: &'a mut dyn FnMut(&Batch) -> Result<()>,
+    scratch: Vec<u8>,
+    visit: Visit<'v>,
 }
 
 /// What one segment was found to be.
@@ -118,7 +148,7 @@ struct Scan {
     rotated: bool,
 }
 
-impl Reading<'_> {
+impl Reading<'_, '_> {
     fn segment(&mut self, path: &Path, number: u64, from: Option<Position>) -> Result<Recovered> {
         let mut reader = SegmentReader::open(path, self.limits)?;
         let mut scan = Scan {
@@ -220,6 +250,12 @@ impl Reading<'_> {
                 self.flush(&mut scan.assembler)?;
             }
         }
+        if matches!(self.visit, Visit::Gtids(_))
+            && (scan.assembler.open_bytes() >= BATCH_BYTES || scan.assembler.has_last_part())
+        {
+            self.flush(&mut scan.assembler)?;
+            self.pass_over(&mut scan.assembler);
+        }
         debug_assert_eq!(scan.end.segment, scan.number);
         Ok(())
     }
@@ -246,6 +282,22 @@ impl Reading<'_> {
         Ok(())
     }
 
+    /// Forgets what there is of a transaction that is too large to be held.
+    fn pass_over(&mut self, assembler: &mut Assembler) {
+        let Some(part) = assembler.take_part(std::mem::take(&mut self.scratch)) else {
+            return;
+        };
+        if part.end.is_some() {
+            if let Some(executed) = &mut self.executed {
+                executed.insert(&part.gtid);
+            }
+            if let Visit::Gtids(visit) = &mut self.visit {
+                visit(&part.gtid);
+            }
+        }
+        self.scratch = part.bytes;
+    }
+
     /// Hands over what is whole.
     fn flush(&mut self, assembler: &mut Assembler) -> Result<()> {
         if assembler.ready().is_empty() {
@@ -257,7 +309,14 @@ impl Reading<'_> {
                 executed.insert(transaction.gtid());
             }
         }
-        (self.visit)(&batch)?;
+        match &mut self.visit {
+            Visit::Batches(visit) => visit(&batch)?,
+            Visit::Gtids(visit) => {
+                for transaction in batch.iter() {
+                    visit(transaction.gtid());
+                }
+            }
+        }
         self.recycled = batch;
         self.recycled.clear();
         Ok(())

@@ -26,11 +26,11 @@ use std::time::Duration;
 use super::disk::{Disk, io_error};
 use super::index::Index;
 use super::lock::Lock;
-use super::reading::LogReader;
-use super::recover::{Recovered, recover};
+use super::reading::{Load, LogReader};
+use super::recover::{Recovered, recover_gtids};
 use super::{Journal, JournalOptions, Position};
-use crate::gtid::GtidSet;
-use crate::transaction::Batch;
+use crate::gtid::{Gtid, GtidSet};
+use crate::transaction::{Batch, Part, PartSlice};
 use crate::{Error, ErrorKind, Limits, Result};
 
 /// The channel of what the group delivers.
@@ -66,6 +66,8 @@ pub(crate) struct RelayLogOptions {
     /// A segment takes nothing more once it has this many bytes (`max_relay_log_size`).
     pub(crate) segment_bytes: u64,
     pub(crate) server_id: u32,
+    /// Transactions of so many bytes are not read back into memory.
+    pub(crate) large_bytes: usize,
     pub(crate) limits: Limits,
 }
 
@@ -124,10 +126,9 @@ impl RelayLogDirectory {
         let index = log.read_index()?;
         let mut held = GtidSet::new();
         let mut count = 0;
-        let recovered = recover(&index, &self.options.limits, None, &mut |batch| {
-            count += batch.len() as u64;
-            held.extend(&batch.gtids());
-            Ok(())
+        let recovered = recover_gtids(&index, &self.options.limits, &mut |gtid| {
+            count += 1;
+            held.insert(gtid);
         })
         .map_err(|error| {
             error.remedy(format!(
@@ -172,6 +173,7 @@ impl RelayLogDirectory {
                 keep_bytes: Some(0),
             },
             limits: self.options.limits.clone(),
+            large_bytes: self.options.large_bytes,
             sync,
             open: None,
         }
@@ -203,9 +205,8 @@ impl RelayLogSurvey {
     fn read_once(directory: &Path, limits: &Limits) -> Result<Option<Self>> {
         let index = Index::read(directory, &base_name(APPLIER_CHANNEL))?;
         let mut gtid_set = GtidSet::new();
-        let recovered = recover(&index, limits, None, &mut |batch| {
-            gtid_set.extend(&batch.gtids());
-            Ok(())
+        let recovered = recover_gtids(&index, limits, &mut |gtid| {
+            gtid_set.insert(gtid);
         })?;
         let mut bytes = 0;
         for number in index.segments() {
@@ -228,6 +229,7 @@ pub(crate) struct RelayLog {
     directory: PathBuf,
     journal_options: JournalOptions,
     limits: Limits,
+    large_bytes: usize,
     sync: SyncRelayLog,
     /// `None` as long as there are no files.
     open: Option<Open>,
@@ -267,7 +269,7 @@ impl RelayLog {
             next,
             previous,
         )?;
-        let mut reader = LogReader::at_segment(next, self.limits.clone());
+        let mut reader = LogReader::at_segment(next, self.limits.clone(), self.large_bytes);
         reader.skip_to(journal.end());
         self.open = Some(Open {
             reader,
@@ -303,7 +305,7 @@ impl RelayLog {
         let options = self.journal_options.clone();
         let journal = Journal::resume(self.disk.clone(), index, options, recovered)?;
         self.open = Some(Open {
-            reader: LogReader::at_segment(first, self.limits.clone()),
+            reader: LogReader::at_segment(first, self.limits.clone(), self.large_bytes),
             held: VecDeque::from([(first, held)]),
             unread: count,
             skips: false,
@@ -337,17 +339,14 @@ impl RelayLog {
             open.write()?;
         }
         for transaction in batch.iter() {
-            open.journal.append(&transaction)?;
-            let segment = open.journal.end().segment;
-            match open.held.back_mut() {
-                Some((number, held)) if *number == segment => {
-                    held.insert(transaction.gtid());
+            if transaction.bytes().len() > WRITE_BYTES {
+                for part in PartSlice::of(&transaction, WRITE_BYTES) {
+                    open.journal.append_part(part)?;
                 }
-                _ => open
-                    .held
-                    .push_back((segment, [*transaction.gtid()].into_iter().collect())),
+            } else {
+                open.journal.append(&transaction)?;
             }
-            open.unsynced += 1;
+            open.hold(transaction.gtid());
             if is_copy {
                 open.skips = true;
             } else {
@@ -358,6 +357,41 @@ impl RelayLog {
             }
         }
         Ok(())
+    }
+
+    /// Appends part of a transaction that is too large to be held, behind all others and to be read
+    /// back. With its last part it is there; until then nothing else can be appended. Parts behind one
+    /// that was thrown away are passed over.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub(crate) fn append_part(&mut self, part: &Part) -> Result<()> {
+        let begun = self.open.as_mut();
+        let is_wanted = part.is_first || begun.as_ref().is_some_and(|o| o.journal.is_in_parts());
+        if !is_wanted {
+            return Ok(());
+        }
+        let open = begun.ok_or_else(not_begun)?;
+        if open.skips {
+            open.write()?;
+        }
+        open.journal.append_part(part.as_slice())?;
+        if part.end.is_some() {
+            open.hold(&part.gtid);
+            open.unread += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes back a transaction of which not all parts were appended, if there is one.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub(crate) fn abandon_parts(&mut self) -> Result<()> {
+        match &mut self.open {
+            Some(open) => open.journal.abandon_parts(),
+            None => Ok(()),
+        }
     }
 
     /// Writes what was appended, and waits for the disk when the setting says so.
@@ -410,24 +444,30 @@ impl RelayLog {
         self.open.as_ref().map_or(0, |open| open.unread)
     }
 
-    /// The next transactions, in the order in which they were appended; `recycled` lends its memory.
+    /// The next transactions in the order in which they were appended, or a large one alone; `recycled`
+    /// lends its memory.
     ///
     /// # Errors
     /// [`ErrorKind::TargetIo`], [`ErrorKind::TargetCorrupt`].
-    pub(crate) fn read(&mut self, recycled: Batch) -> Result<Option<Batch>> {
+    pub(crate) fn read(&mut self, recycled: Batch) -> Result<Option<Load>> {
         let Some(open) = self.open.as_mut().filter(|open| open.unread > 0) else {
             return Ok(None);
         };
         open.write()?;
-        let batch = open.reader.read(&open.journal, recycled)?;
-        let Some(batch) = batch.filter(|batch| batch.len() as u64 <= open.unread) else {
+        let found = open.reader.read(&open.journal, recycled)?;
+        let count = match &found {
+            Some(Load::Batch(batch)) => batch.len() as u64,
+            Some(Load::Stored(_)) => 1,
+            None => 0,
+        };
+        if count == 0 || count > open.unread {
             return Err(Error::new(
                 ErrorKind::TargetCorrupt,
                 "the relay log does not give back what was written to it",
             ));
-        };
-        open.unread -= batch.len() as u64;
-        Ok(Some(batch))
+        }
+        open.unread -= count;
+        Ok(found)
     }
 
     /// Removes the segments of which everything is in `executed`, but never the last one.
@@ -460,7 +500,10 @@ impl RelayLog {
     /// Whether everything in it is in `executed`.
     pub(crate) fn is_executed(&self, executed: &GtidSet) -> bool {
         let open = self.open.as_ref();
-        open.is_none_or(|open| open.held.iter().all(|(_, held)| held.is_subset(executed)))
+        open.is_none_or(|open| {
+            !open.journal.is_in_parts()
+                && open.held.iter().all(|(_, held)| held.is_subset(executed))
+        })
     }
 
     /// Bytes of its files.
@@ -513,6 +556,20 @@ impl RelayLog {
 }
 
 impl Open {
+    /// The transaction was appended last.
+    fn hold(&mut self, gtid: &Gtid) {
+        let segment = self.journal.end().segment;
+        match self.held.back_mut() {
+            Some((number, held)) if *number == segment => {
+                held.insert(gtid);
+            }
+            _ => self
+                .held
+                .push_back((segment, [*gtid].into_iter().collect())),
+        }
+        self.unsynced += 1;
+    }
+
     fn write(&mut self) -> Result<()> {
         let end: Position = self.journal.commit()?;
         if std::mem::take(&mut self.skips) {

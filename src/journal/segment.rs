@@ -40,8 +40,15 @@ pub(crate) struct SegmentReader {
 impl SegmentReader {
     /// Opens a segment and checks its magic; the first event is the format description.
     pub(crate) fn open(path: &Path, limits: &Limits) -> Result<Self> {
+        let file = File::open(path).map_err(|error| io_error("read the log", path, error))?;
+        Self::of(file, path, limits)
+    }
+
+    /// As [`open`](Self::open), of a file that is open, from its beginning on. Nobody else may use it
+    /// meanwhile.
+    pub(crate) fn of(mut file: File, path: &Path, limits: &Limits) -> Result<Self> {
         let failed = |error| io_error("read the log", path, error);
-        let file = File::open(path).map_err(failed)?;
+        file.seek(SeekFrom::Start(0)).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
         let mut reader = Self {
             path: path.to_owned(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::options::SslMode;
 use super::transport::Transport;
-use super::{Closer, ConnectOptions, Endpoint, Rows, ServerInfo};
+use super::{Closer, Compression, ConnectOptions, Endpoint, Rows, ServerInfo};
 use crate::wire::command;
 use crate::wire::login::{AwaitGreeting, Encryption, Greeted, LoginOptions, Verdict};
 use crate::wire::packet::{PacketReader, write_packet};
@@ -97,10 +97,14 @@ impl Connection {
         };
         connection.log_in(login, options)?;
         connection.transport.end_of_login(options.read_timeout)?;
+        if options.compression != Compression::Uncompressed {
+            connection.transport.start_compression(options.compression);
+            connection.reader.ignore_order();
+        }
         connection.reader.set_limit(limits.packet_bytes);
         connection.idle = true;
         log::debug!(
-            "connected to {endpoint}: version {}, connection {}, {}",
+            "connected to {endpoint}: version {}, connection {}, {}, {}",
             connection.server.version_text,
             connection.server.connection_id,
             connection
@@ -108,6 +112,7 @@ impl Connection {
                 .tls_description()
                 .as_deref()
                 .unwrap_or("not encrypted"),
+            options.compression.name(),
         );
         Ok(connection)
     }
@@ -287,6 +292,7 @@ impl Connection {
         }
         self.idle = false;
         self.reader.set_sequence(0);
+        self.transport.begin_command();
         self.send(payload)
             .map_err(|error| error.at_donor(self.endpoint.to_string()))
     }
@@ -345,6 +351,7 @@ impl Drop for Connection {
         // Without it the server counts an aborted client and notes it in its log.
         if self.idle && !self.transport.closer().is_closed() {
             self.reader.set_sequence(0);
+            self.transport.begin_command();
             let _ = self.send(command::QUIT);
         }
     }
@@ -387,6 +394,7 @@ fn login_options(options: &ConnectOptions, limits: &Limits) -> Result<LoginOptio
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
             .collect::<HashMap<_, _>>(),
+        compression: options.compression,
     })
 }
 

@@ -21,13 +21,14 @@ mod tls;
 mod transport;
 mod url;
 
+pub use crate::wire::compression::Compression;
 pub use crate::wire::login::{Secret, ServerInfo, ServerVersion};
 pub use accepted::{Accepted, Input};
 pub use binlog_stream::{BinlogStream, DumpRequest};
 pub use closer::Closer;
 pub use connection::Connection;
 pub use endpoint::Endpoint;
-pub use options::{ConnectOptions, SslMode};
+pub use options::{ConnectOptions, SslMode, TlsVersions};
 pub use rows::Rows;
 pub use tls::ServerTls;
 pub use url::Url;

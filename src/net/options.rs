@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::Secret;
+use super::{Compression, Secret};
 use crate::{Error, ErrorKind, Result};
 
 /// How a connection is encrypted and whom it trusts; the modes of the manual's `--ssl-mode`.
@@ -57,6 +57,67 @@ impl fmt::Display for SslMode {
     }
 }
 
+/// The versions of TLS that a connection may have (`tls_version`).
+///
+/// ```
+/// use rejoin::net::TlsVersions;
+///
+/// assert_eq!("TLSv1.2,TLSv1.3".parse::<TlsVersions>()?, TlsVersions::default());
+/// assert_eq!("tlsv1.3".parse::<TlsVersions>()?, TlsVersions::Only13);
+/// assert!("TLSv1.1".parse::<TlsVersions>().is_err());
+/// # Ok::<(), rejoin::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum TlsVersions {
+    /// `TLSv1.2,TLSv1.3`.
+    #[default]
+    Both,
+    /// `TLSv1.2`.
+    Only12,
+    /// `TLSv1.3`.
+    Only13,
+}
+
+impl FromStr for TlsVersions {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let mut found = [false; 2];
+        for version in text.split(',') {
+            let version = version.trim();
+            let known = ["TLSv1.2", "TLSv1.3"];
+            let known = known
+                .iter()
+                .zip(&mut found)
+                .find(|(name, _)| name.eq_ignore_ascii_case(version));
+            let Some((_, found)) = known else {
+                return Err(Error::new(
+                    ErrorKind::Configuration,
+                    format!("'{version}' is no version of TLS that is safe"),
+                )
+                .remedy("use TLSv1.2, TLSv1.3 or both with a comma between"));
+            };
+            *found = true;
+        }
+        Ok(match found {
+            [true, false] => Self::Only12,
+            [false, true] => Self::Only13,
+            _ => Self::Both,
+        })
+    }
+}
+
+impl fmt::Display for TlsVersions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Both => "TLSv1.2,TLSv1.3",
+            Self::Only12 => "TLSv1.2",
+            Self::Only13 => "TLSv1.3",
+        })
+    }
+}
+
 /// Account, encryption and timeouts of a connection. `Debug` does not show the password.
 ///
 /// ```
@@ -88,6 +149,10 @@ pub struct ConnectOptions {
     pub get_server_public_key: bool,
     /// File of the server's RSA public key (PEM), the safe way to log in without TLS.
     pub server_public_key_path: Option<PathBuf>,
+    /// What the connection is compressed with. Default: nothing.
+    pub compression: Compression,
+    /// The versions of TLS that are agreed to. Default: all that are safe.
+    pub tls_versions: TlsVersions,
     /// Time for all of: name resolution and TCP connection, then as much again for TLS and login.
     /// Default 10 s.
     pub connect_timeout: Duration,
@@ -108,6 +173,8 @@ impl ConnectOptions {
             ssl_key: None,
             get_server_public_key: false,
             server_public_key_path: None,
+            compression: Compression::Uncompressed,
+            tls_versions: TlsVersions::default(),
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(60),
         }

@@ -8,7 +8,8 @@ use crossbeam_channel::RecvTimeoutError;
 
 use super::closer::Attachment;
 use super::tls::TlsSession;
-use super::{Closer, ConnectOptions, Endpoint};
+use super::{Closer, Compression, ConnectOptions, Endpoint};
+use crate::wire::compression::Frames;
 use crate::{Error, ErrorKind, Result};
 
 /// How often a thread that waits for a TCP connection looks whether it was told to stop.
@@ -25,7 +26,19 @@ pub(super) struct Transport {
     /// Until the login is done: the time by which all of it must be over.
     deadline: Option<Instant>,
     received_bytes: u64,
+    /// Once the login has agreed on them.
+    frames: Option<Box<Compressed>>,
 }
+
+/// The frames of a compressed connection, and where the socket is read into.
+#[derive(Debug)]
+struct Compressed {
+    frames: Frames,
+    space: Vec<u8>,
+}
+
+/// Read at once of a compressed connection.
+const COMPRESSED_BYTES: usize = 64 << 10;
 
 impl Transport {
     /// Connects to the first address of `endpoint` that answers.
@@ -46,6 +59,7 @@ impl Transport {
             timeout: options.connect_timeout,
             deadline: Some(Instant::now() + options.connect_timeout),
             received_bytes: 0,
+            frames: None,
         };
         transport.set_timeout(options.connect_timeout)?;
         Ok(transport)
@@ -59,7 +73,24 @@ impl Transport {
         self.tls.as_ref().map(|tls| tls.description())
     }
 
-    /// Bytes of the protocol received, after decryption.
+    /// What comes and goes from now on is in frames.
+    pub(super) fn start_compression(&mut self, compression: Compression) {
+        if compression != Compression::Uncompressed {
+            self.frames = Some(Box::new(Compressed {
+                frames: Frames::new(compression),
+                space: vec![0; COMPRESSED_BYTES],
+            }));
+        }
+    }
+
+    /// A command begins.
+    pub(super) fn begin_command(&mut self) {
+        if let Some(compressed) = &mut self.frames {
+            compressed.frames.begin_command();
+        }
+    }
+
+    /// Bytes of the protocol received, after decryption and before they are expanded.
     pub(super) fn received_bytes(&self) -> u64 {
         self.received_bytes
     }
@@ -106,7 +137,31 @@ impl Transport {
     /// # Errors
     /// [`ErrorKind::TimedOut`], [`ErrorKind::Network`] (the end of the stream too),
     /// [`ErrorKind::Tls`], [`ErrorKind::Interrupted`].
+    #[inline]
     pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize> {
+        match self.frames.take() {
+            None => self.receive(into),
+            Some(mut compressed) => {
+                let read = self.read_frames(&mut compressed, into);
+                self.frames = Some(compressed);
+                read
+            }
+        }
+    }
+
+    fn read_frames(&mut self, compressed: &mut Compressed, into: &mut [u8]) -> Result<usize> {
+        loop {
+            let count = compressed.frames.read(into)?;
+            if count > 0 {
+                return Ok(count);
+            }
+            let received = self.receive(&mut compressed.space)?;
+            let bytes = compressed.space.get(..received).unwrap_or_default();
+            compressed.frames.received(bytes);
+        }
+    }
+
+    fn receive(&mut self, into: &mut [u8]) -> Result<usize> {
         loop {
             if self.deadline.is_some() {
                 keep_deadline(&self.socket, self.deadline)?;
@@ -130,8 +185,16 @@ impl Transport {
         }
     }
 
-    /// Sends all of `bytes`.
-    pub(super) fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
+    /// Sends all of `packets`.
+    pub(super) fn write_all(&mut self, packets: &[u8]) -> Result<()> {
+        let framed;
+        let bytes = match &mut self.frames {
+            None => packets,
+            Some(compressed) => {
+                framed = compressed.frames.wrap(packets);
+                &framed
+            }
+        };
         let written = match &mut self.tls {
             Some(tls) => tls.write_all(&mut self.socket, bytes),
             None => self.socket.write_all(bytes),

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::net::{ConnectOptions, SslMode};
+use crate::net::{Compression, ConnectOptions, SslMode, TlsVersions};
+use crate::{Error, ErrorKind, Result};
 
 /// The connection settings of the recovery channel. What is not set stays as the group's own
 /// [`donor_options`](crate::group::Group::donor_options) have it.
@@ -36,6 +37,11 @@ pub struct ChannelSettings {
     pub recovery_get_public_key: Option<bool>,
     /// `group_replication_recovery_public_key_path`.
     pub recovery_public_key_path: Option<PathBuf>,
+    /// `group_replication_recovery_tls_version`.
+    pub recovery_tls_version: Option<TlsVersions>,
+    /// `group_replication_recovery_compression_algorithms`, of which there is one: uncompressed, zlib,
+    /// or zstd at the level of `group_replication_recovery_zstd_compression_level`, 1 to 22.
+    pub recovery_compression_algorithms: Option<Compression>,
 }
 
 impl ChannelSettings {
@@ -56,7 +62,23 @@ impl ChannelSettings {
         if let Some(get) = self.recovery_get_public_key {
             options.get_server_public_key = get;
         }
+        if let Some(versions) = self.recovery_tls_version {
+            options.tls_versions = versions;
+        }
+        if let Some(compression) = self.recovery_compression_algorithms {
+            options.compression = compression;
+        }
         options.ssl_mode = self.ssl_mode(options.ssl_mode);
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        match self.recovery_compression_algorithms {
+            Some(Compression::Zstd { level }) if !(1..=22).contains(&level) => Err(Error::new(
+                ErrorKind::Configuration,
+                "recovery_zstd_compression_level must be 1 to 22",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// As a real recovery channel: TLS alone trusts anyone, an authority makes it check the
@@ -103,6 +125,8 @@ mod tests {
             recovery_ssl_verify_server_cert: None,
             recovery_get_public_key: Some(true),
             recovery_public_key_path: Some("public".into()),
+            recovery_tls_version: Some(TlsVersions::Only13),
+            recovery_compression_algorithms: Some(Compression::Zlib),
         }
         .apply(&mut options);
         assert_eq!(options.ssl_mode, SslMode::Disabled);
@@ -111,6 +135,20 @@ mod tests {
         assert_eq!(options.ssl_key, Some("key".into()));
         assert_eq!(options.server_public_key_path, Some("public".into()));
         assert!(options.get_server_public_key);
+        assert_eq!(options.tls_versions, TlsVersions::Only13);
+        assert_eq!(options.compression, Compression::Zlib);
+    }
+
+    #[test]
+    fn levels_are_those_of_the_variable() {
+        for (level, good) in [(0, false), (1, true), (22, true), (23, false)] {
+            let channel = ChannelSettings {
+                recovery_compression_algorithms: Some(Compression::Zstd { level }),
+                ..ChannelSettings::default()
+            };
+            assert_eq!(channel.validate().is_ok(), good, "{level}");
+        }
+        assert!(ChannelSettings::default().validate().is_ok());
     }
 
     #[test]

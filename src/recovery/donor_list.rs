@@ -92,7 +92,8 @@ pub(super) const OWN_VERSION: ServerVersion = ServerVersion {
 ///
 /// A version that could not be read is given the benefit of the doubt; the attempt will show.
 pub fn may_serve(donor: Option<ServerVersion>) -> bool {
-    donor.is_none_or(|donor| donor <= OWN_VERSION || (donor.major, donor.minor) == (9, 7))
+    let series = |version: ServerVersion| (version.major, version.minor);
+    donor.is_none_or(|donor| series(donor) <= series(OWN_VERSION))
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub use attempt::{AttemptEnd, AttemptRecord};
 pub use channel::ChannelSettings;
 pub use donor_list::may_serve;
 pub use machine::Machine;
-pub use plan::{Method, Plan};
+pub use plan::{Method, Plan, can_be_cloned};
 pub use policy::{DonorPolicy, Selector};
 pub use protocol::{Action, End, Input, Phase};
 pub use reaction::{FailureClass, Reaction, Reactions, SlowDonor};

@@ -188,7 +188,9 @@ impl Sides {
     }
 }
 
-pub(super) fn can_be_cloned(member: &GroupMember) -> bool {
+/// Whether this member is of a version that a group takes as the donor of a clone: 8.4.0 or later. One
+/// that could not be read is none.
+pub fn can_be_cloned(member: &GroupMember) -> bool {
     member
         .version
         .is_some_and(|version| version >= CLONE_DONOR_VERSION)

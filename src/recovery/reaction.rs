@@ -183,6 +183,9 @@ mod tests {
             };
             *field = Reaction::End;
             assert_eq!(reactions.to(class), Reaction::End);
+            let mut set = Reactions::default();
+            set.set(class, Reaction::End);
+            assert_eq!(set, reactions);
             let ends = classes
                 .iter()
                 .filter(|(_, class)| reactions.to(*class) == Reaction::End);

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::group::{Cut, GroupMember, MemberState, View};
 use crate::gtid::{GtidSet, Uuid};
-use crate::net::{ConnectOptions, ServerVersion};
+use crate::net::{Compression, ConnectOptions, ServerVersion, TlsVersions};
 use crate::{Error, ErrorKind};
 
 /// Reads a scenario and writes it with what the machine does now.
@@ -208,6 +208,16 @@ impl Script {
             "recovery_get_public_key" => {
                 settings.recovery_channel.recovery_get_public_key = Some(value == "ON");
             }
+            "recovery_compression_algorithms" => {
+                settings.recovery_channel.recovery_compression_algorithms = Some(match value {
+                    "zlib" => Compression::Zlib,
+                    "zstd" => Compression::Zstd { level: 3 },
+                    _ => Compression::Uncompressed,
+                });
+            }
+            "recovery_tls_version" => {
+                settings.recovery_channel.recovery_tls_version = Some(value.parse().unwrap());
+            }
             _ => match name.split_once('.') {
                 Some(("policy", rule)) => set_policy(&mut settings.donor_policy, rule, value),
                 Some(("reaction", class)) => {
@@ -377,6 +387,12 @@ impl Script {
                 if options.ssl_mode != ConnectOptions::default().ssl_mode {
                     write!(how, ", ssl-mode {}", options.ssl_mode).unwrap();
                 }
+                if options.compression != Compression::Uncompressed {
+                    write!(how, ", {}", options.compression.name()).unwrap();
+                }
+                if options.tls_versions != TlsVersions::default() {
+                    write!(how, ", {}", options.tls_versions).unwrap();
+                }
                 if options.get_server_public_key {
                     how.push_str(", public key asked for");
                 }
@@ -438,6 +454,75 @@ fn set_reaction(reactions: &mut Reactions, class: &str, reaction: Reaction) {
     *to = reaction;
 }
 
+/// The tests of MySQL's suite for what a joiner from outside can show, each in a file of its name.
+const OF_MYSQL: [&str; 65] = [
+    "gr_addmember_insert_on_donor",
+    "gr_addmember_insert_on_nondonor",
+    "gr_clone_integration_basics",
+    "gr_clone_integration_clone_not_installed",
+    "gr_clone_integration_ddl_error",
+    "gr_clone_integration_kill_donor_during_clone",
+    "gr_clone_integration_no_privileges",
+    "gr_clone_integration_purged_donor",
+    "gr_clone_integration_purged_donor_invalid_version",
+    "gr_clone_integration_purged_donor_no_plugin_error",
+    "gr_clone_integration_stop_donor_during_clone",
+    "gr_clone_integration_stop_donor_during_clone_failover",
+    "gr_clone_integration_stop_joiner_during_clone",
+    "gr_crash_donor_server",
+    "gr_crash_donor_server_continuously",
+    "gr_crash_recovery_server",
+    "gr_crash_while_dml_and_some_server_recovering",
+    "gr_cross_version_lower_version_recovery_donor",
+    "gr_exit_state_action_on_clone_error",
+    "gr_exit_state_action_on_join_transaction_mismatch",
+    "gr_exit_state_action_on_recovery",
+    "gr_exit_state_action_on_recovery_offline_mode",
+    "gr_exit_state_action_on_recovery_stage0",
+    "gr_majority_loss_5_to_2_recovery",
+    "gr_partial_trx_in_applier_relay_log",
+    "gr_recovery",
+    "gr_recovery_channel_compression",
+    "gr_recovery_clone_activation_threshold",
+    "gr_recovery_completion_mode",
+    "gr_recovery_completion_mode_failure",
+    "gr_recovery_conflicting_data_failover",
+    "gr_recovery_conflicting_data_failure",
+    "gr_recovery_connection_options",
+    "gr_recovery_donor_failover",
+    "gr_recovery_donor_public_key",
+    "gr_recovery_donor_retry",
+    "gr_recovery_double_view_update",
+    "gr_recovery_endpoints_invalid_donor",
+    "gr_recovery_endpoints_ipv6_ipv4",
+    "gr_recovery_endpoints_iterate_list_clone",
+    "gr_recovery_endpoints_iterate_list_incremental",
+    "gr_recovery_endpoints_multiple_valid",
+    "gr_recovery_endpoints_no_fallback",
+    "gr_recovery_endpoints_retry_clone",
+    "gr_recovery_errors_report",
+    "gr_recovery_fails_to_detect_thread_stop",
+    "gr_recovery_lower_max_retry_count",
+    "gr_recovery_metadata_all_donor_left_unreachable_state",
+    "gr_recovery_metadata_joiner_recovery_timeout",
+    "gr_recovery_metadata_recovery_contain_gtids_check",
+    "gr_recovery_metadata_vcle_is_logged",
+    "gr_recovery_metadata_vcle_is_not_logged",
+    "gr_recovery_metadata_wait_before_verify_recovery_start",
+    "gr_recovery_no_donors",
+    "gr_recovery_no_donors_no_vcle",
+    "gr_recovery_no_more_donors",
+    "gr_recovery_purged_donor_failover",
+    "gr_recovery_reconnection_options",
+    "gr_recovery_single_server",
+    "gr_recovery_single_server_backlog",
+    "gr_recovery_ssl",
+    "gr_recovery_tlsv13",
+    "gr_recovery_updates",
+    "gr_start_stop_recovery",
+    "gr_stop_while_recovery_locked",
+];
+
 #[test]
 fn scenarios() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/recovery");
@@ -446,7 +531,10 @@ fn scenarios() {
         .map(|entry| entry.unwrap().path())
         .collect();
     files.sort();
-    assert!(files.len() > 50, "only {} scenarios", files.len());
+    for name in OF_MYSQL {
+        let file = folder.join(name).with_extension("txt");
+        assert!(files.contains(&file), "there is no scenario {name}");
+    }
     let update = std::env::var_os("REJOIN_UPDATE").is_some();
     let mut wrong = Vec::new();
     for file in files {

@@ -157,6 +157,7 @@ impl Settings {
             let seconds = value.as_secs() + u64::from(value.subsec_nanos() > 0);
             in_range(name, seconds, least..=most, " seconds")?;
         }
+        self.recovery_channel.validate()?;
         self.donor_policy.validate()?;
         match &self.slow_donor {
             Some(slow) => slow.validate(),

@@ -3,15 +3,19 @@
 //! A [`Target`] takes whole transactions in batches and makes each durable together with its GTID.
 //!
 //! - [`store`] is the embedded default: tables in memory, the member's own binary log as redo log;
+//! - `disk` (with the feature of that name) is the same for data larger than memory;
 //! - [`CallbackTarget`] calls a function of the host's with the changes of each transaction;
 //! - a host with a storage of its own implements [`Target`]; [`Filter::changes`] reads the transactions.
 
 mod callback;
 mod changes;
 mod clone;
+#[cfg(feature = "disk")]
+pub mod disk;
 pub mod key;
 pub mod schema;
 pub mod store;
+pub(crate) mod tables;
 
 pub use callback::CallbackTarget;
 pub use changes::{Change, Filter, RowChange};
@@ -23,6 +27,7 @@ pub use clone::{
 
 use crate::Error;
 use crate::gtid::GtidSet;
+use crate::journal::StoredTransaction;
 use crate::transaction::Batch;
 
 /// Something that transactions are applied to, exactly once and in order.
@@ -106,6 +111,19 @@ pub trait Target: Send {
     /// | [`Conflict`](crate::ErrorKind::Conflict), [`Schema`](crate::ErrorKind::Schema), [`Unsupported`](crate::ErrorKind::Unsupported) | another donor is asked, whose data may agree with ours |
     /// | [`TargetIo`](crate::ErrorKind::TargetIo), [`TargetCorrupt`](crate::ErrorKind::TargetCorrupt) | recovery ends: nothing but a restart helps |
     fn apply(&mut self, batch: &Batch) -> Result<(), Error>;
+
+    /// Applies a transaction that is too large to be handed over in memory: it waits in a relay log,
+    /// whole, and its events are [read](StoredTransaction::events) from there one by one. Otherwise as
+    /// [`apply`](Self::apply).
+    ///
+    /// The default [loads](StoredTransaction::load) all of it into memory.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    fn apply_stored(&mut self, transaction: &mut StoredTransaction) -> Result<(), Error> {
+        let batch = transaction.load()?;
+        self.apply(&batch)
+    }
 
     /// How many transactions are best given to [`apply`](Self::apply) at once. A hint: where more came
     /// together already they are given together, and where fewer wait nobody waits for more.

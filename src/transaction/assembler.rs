@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Batch;
 use super::grouping::Grouping;
+use super::{Batch, Part};
 use crate::binlog::{
     ChecksumAlgorithm, EventHeader, EventType, FormatDescription, HeartbeatEvent, RotateEvent, open,
 };
@@ -102,6 +102,32 @@ impl Assembler {
         self.grouping.byte_size()
     }
 
+    /// Bytes of the transaction that is being put together.
+    #[inline]
+    pub(crate) fn open_bytes(&self) -> usize {
+        self.grouping.open_bytes()
+    }
+
+    /// Whether the transaction that came last goes out in [parts](Self::take_part), not all of which
+    /// are taken.
+    #[inline]
+    pub(crate) fn is_in_parts(&self) -> bool {
+        self.grouping.is_in_parts()
+    }
+
+    /// Whether the last part of a transaction is there; it has to be taken before the next event.
+    #[inline]
+    pub(crate) fn has_last_part(&self) -> bool {
+        self.grouping.has_last_part()
+    }
+
+    /// Takes out what is there of a transaction that is too large to be held until it is whole. Its
+    /// other events go the same way, and it never is in [`ready`](Self::ready), which has to be empty
+    /// now. [`Limits::transaction_bytes`] counts what is held.
+    pub(crate) fn take_part(&mut self, recycled: Vec<u8>) -> Option<Part> {
+        self.grouping.take_part(self.format.as_ref(), recycled)
+    }
+
     /// The donor's file and the position behind the last event, as far as they are known.
     pub fn position(&self) -> (&[u8], u64) {
         (&self.file, self.position)
@@ -139,7 +165,11 @@ impl Assembler {
         if sent.len() > self.limits.event_bytes {
             return Err(self.too_large_event(sent.len()));
         }
-        let (header, event) = open(self.checksum, sent)?;
+        let event = open(self.checksum, sent)?;
+        let Some(head) = event.first_chunk() else {
+            return Err(no_header(event));
+        };
+        let header = EventHeader::unchecked(head);
         if self.grouping.take_change(&self.limits, &header, event)? {
             self.advance(&header);
             return Ok(Progress::Nothing);
@@ -184,6 +214,14 @@ impl Assembler {
     fn format_description(&mut self, sent: &[u8]) -> Result<Progress<'static>> {
         let format = FormatDescription::decode(sent)?;
         self.grouping.refuse_inside(EventType::FORMAT_DESCRIPTION)?;
+        if self.checksum == ChecksumAlgorithm::Crc32 && !format.has_own_checksum() {
+            // No server that writes checksums has files of one that knew none: the version in it,
+            // which decides whether there is one, is damaged.
+            return Err(Error::new(
+                ErrorKind::Checksum,
+                "a format description without a checksum, behind events that have them",
+            ));
+        }
         self.checksum = format.checksum();
         self.format = Some(Arc::new(format));
         Ok(Progress::Format)
@@ -261,6 +299,14 @@ impl Assembler {
         }
         error.at_offset(offset)
     }
+}
+
+#[cold]
+fn no_header(event: &[u8]) -> Error {
+    Error::new(
+        ErrorKind::Malformed,
+        format!("event of {} bytes has no header", event.len()),
+    )
 }
 
 #[cold]

@@ -90,6 +90,11 @@ impl Batch {
             .sum()
     }
 
+    /// Bytes of memory that it has for events.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The transactions in their order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Transaction<'_>> + ExactSizeIterator {
         self.entries
@@ -246,6 +251,13 @@ impl<'a> Transaction<'a> {
 #[derive(Debug, Clone)]
 pub struct Events<'a> {
     rest: &'a [u8],
+}
+
+impl<'a> Events<'a> {
+    /// Whole events, back to back, without checksums.
+    pub(crate) fn of(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
 }
 
 impl<'a> Iterator for Events<'a> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::batch::{Batch, Entry, StoredKind};
 use super::boundary::{Part, State, Step, event_part, statement_part};
+use super::part::{self, OwnedKind};
 use crate::binlog::{
     EventHeader, EventType, FormatDescription, GtidEvent, IncidentEvent, PayloadDecoder,
     QueryEvent, TransactionPayload, ViewChangeEvent, XaPrepareEvent, not_understood,
@@ -22,6 +23,9 @@ struct Open {
     has_changes: bool,
     /// Range of the view id in the batch's bytes.
     view_id: Option<(usize, usize)>,
+    /// Bytes that went out in parts, and the view id where it was in them.
+    taken: usize,
+    taken_view_id: Option<Vec<u8>>,
 }
 
 /// Groups the events of one stream.
@@ -30,7 +34,16 @@ pub(super) struct Grouping {
     batch: Batch,
     state: State,
     open: Option<Open>,
+    /// The end of a transaction that went out in parts: its last part is the batch's bytes.
+    last: Option<Last>,
     decoder: PayloadDecoder,
+}
+
+#[derive(Debug)]
+struct Last {
+    gtid: Gtid,
+    format: Arc<FormatDescription>,
+    kind: OwnedKind,
 }
 
 impl Grouping {
@@ -49,8 +62,68 @@ impl Grouping {
         self.open.as_ref().map(|open| &open.entry.gtid)
     }
 
+    /// Bytes of the transaction that is not whole.
+    #[inline]
+    pub(super) fn open_bytes(&self) -> usize {
+        let open = self.open.as_ref();
+        open.map_or(0, |open| self.batch.bytes.len() - open.entry.start)
+    }
+
+    /// Whether parts of the transaction that came last went out, and more is to follow.
+    #[inline]
+    pub(super) fn is_in_parts(&self) -> bool {
+        self.last.is_some() || self.open.as_ref().is_some_and(|open| open.taken > 0)
+    }
+
+    /// Whether the last part of a transaction waits to be taken.
+    #[inline]
+    pub(super) fn has_last_part(&self) -> bool {
+        self.last.is_some()
+    }
+
+    /// Takes out what is there of the transaction that is not whole, or the last part of one. To be
+    /// called when no whole transactions are left. `recycled` lends its memory.
+    pub(super) fn take_part(
+        &mut self,
+        format: Option<&Arc<FormatDescription>>,
+        mut recycled: Vec<u8>,
+    ) -> Option<part::Part> {
+        debug_assert!(self.batch.is_empty(), "whole transactions come before it");
+        recycled.clear();
+        if let Some(Last { gtid, format, kind }) = self.last.take() {
+            return Some(part::Part {
+                gtid,
+                format,
+                bytes: std::mem::replace(&mut self.batch.bytes, recycled),
+                is_first: false,
+                end: Some(kind),
+            });
+        }
+        let (Some(open), Some(format)) = (&mut self.open, format) else {
+            return None;
+        };
+        if let Some((start, end)) = open.view_id.take() {
+            let view_id = self.batch.bytes.get(start..end).unwrap_or_default();
+            open.taken_view_id = Some(view_id.to_vec());
+        }
+        let bytes = std::mem::replace(&mut self.batch.bytes, recycled);
+        let is_first = open.taken == 0;
+        open.taken += bytes.len();
+        open.entry.start = 0;
+        Some(part::Part {
+            gtid: open.entry.gtid,
+            format: Arc::clone(format),
+            bytes,
+            is_first,
+            end: None,
+        })
+    }
+
     /// Forgets the transaction that is not whole.
     pub(super) fn abandon(&mut self) {
+        if self.last.take().is_some() {
+            self.batch.bytes.clear();
+        }
         if let Some(open) = self.open.take() {
             self.batch.bytes.truncate(open.entry.start);
         }
@@ -159,6 +232,8 @@ impl Grouping {
             },
             has_changes: false,
             view_id: None,
+            taken: 0,
+            taken_view_id: None,
         });
         append(&mut self.batch.bytes, start, limits, event)
     }
@@ -210,13 +285,27 @@ impl Grouping {
 
     #[inline]
     fn complete(&mut self, format: &Arc<FormatDescription>, kind: StoredKind) {
-        if let Some(open) = &mut self.open {
-            open.entry.end = self.batch.bytes.len();
-            open.entry.kind = kind;
-            open.entry.format = self.batch.intern(format);
-            self.batch.entries.push(open.entry.clone());
+        match self.open.take() {
+            Some(Open {
+                mut entry,
+                taken: 0,
+                ..
+            }) => {
+                entry.end = self.batch.bytes.len();
+                entry.kind = kind;
+                entry.format = self.batch.intern(format);
+                self.batch.entries.push(entry);
+            }
+            Some(mut open) => {
+                let kind = own_kind(kind, &self.batch.bytes, open.taken_view_id.take());
+                self.last = Some(Last {
+                    gtid: open.entry.gtid,
+                    format: Arc::clone(format),
+                    kind,
+                });
+            }
+            None => {}
         }
-        self.open = None;
     }
 
     /// Expands a compressed transaction into the batch and checks the events in it.
@@ -322,6 +411,20 @@ impl Grouping {
             ErrorKind::Malformed,
             format!("{event_type} event {}", self.state.describe()),
         )
+    }
+}
+
+#[cold]
+fn own_kind(kind: StoredKind, bytes: &[u8], taken_view_id: Option<Vec<u8>>) -> OwnedKind {
+    match (kind, taken_view_id) {
+        (StoredKind::ViewChange { start, end }, _) => {
+            OwnedKind::ViewChange(bytes.get(start..end).unwrap_or_default().to_vec())
+        }
+        (_, Some(view_id)) => OwnedKind::ViewChange(view_id),
+        (StoredKind::Dml, None) => OwnedKind::Dml,
+        (StoredKind::Statement, None) => OwnedKind::Statement,
+        (StoredKind::XaPrepare, None) => OwnedKind::XaPrepare,
+        (StoredKind::Empty, None) => OwnedKind::Empty,
     }
 }
 

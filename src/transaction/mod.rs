@@ -12,6 +12,8 @@ mod assembler;
 mod batch;
 mod boundary;
 mod grouping;
+mod part;
 
 pub use assembler::{Assembler, Progress};
 pub use batch::{Batch, Events, Transaction, TransactionKind};
+pub(crate) use part::{OwnedKind, Part, PartSlice, Piece};

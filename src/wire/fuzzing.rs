@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use super::compression::Compression;
 use super::login::{AwaitGreeting, AwaitVerdict, Encryption, Greeted, LoginOptions, Verdict};
 use super::packet::{HEADER_LENGTH, MAX_CHUNK, PacketReader};
 use super::server::login::{Account, Login, LoginPolicy, Step};
@@ -182,6 +183,7 @@ pub fn login(data: &[u8]) {
         get_public_key: allows & 8 != 0,
         max_packet_bytes: 1 << 24,
         attributes: HashMap::from([("program_name".into(), "rejoin".into())]),
+        compression: Compression::Uncompressed,
     };
     let mut packets = PacketsOf::new(stream);
     let mut is_encrypted = false;

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! socket bytes -> packet::PacketReader -> one packet
+//!                 (compression::Frames before it, where the login has agreed on them)
 //!                    login::AwaitGreeting .. AwaitVerdict   while connecting
 //!                    result_set::TextResult                 after COM_QUERY
 //!                    dump::DumpPacket                       after COM_BINLOG_DUMP_GTID
@@ -14,6 +15,7 @@
 //!
 //! - `packet`: framing over one receive buffer, sequence numbers, the 16 MiB rule;
 //! - `login`: greeting, TLS request, authentication plugins, refusals;
+//! - `compression`: the frames of the compressed protocol;
 //! - `command`: the few commands that a replica sends;
 //! - `result_set`: rows of a text query;
 //! - `clone`: a clone between two of our own;
@@ -28,6 +30,7 @@
 
 pub(crate) mod clone;
 pub mod command;
+pub mod compression;
 pub mod dump;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;

@@ -8,7 +8,7 @@ use rejoin::gtid::{GtidSet, Uuid};
 use rejoin::net::{BinlogStream, Connection, DumpRequest, Url};
 use rejoin::target::Target;
 use rejoin::target::schema::TableName;
-use rejoin::target::store::{Snapshot, Store};
+use rejoin::target::store::{Store, StoreOptions};
 use rejoin::transaction::{Assembler, Batch};
 use rejoin::verify::Report;
 
@@ -22,6 +22,8 @@ pub struct Follower<'a> {
     server: &'a Server,
     directory: Directory,
     store: Option<Store>,
+    #[cfg(feature = "disk")]
+    on_disk: Option<rejoin::target::disk::Store>,
 }
 
 impl<'a> Follower<'a> {
@@ -30,6 +32,11 @@ impl<'a> Follower<'a> {
         let store = Store::open(directory.path().join("store")).expect("an empty store");
         Self {
             server,
+            #[cfg(feature = "disk")]
+            on_disk: Some(
+                rejoin::target::disk::Store::open(directory.path().join("disk"))
+                    .expect("an empty store"),
+            ),
             directory,
             store: Some(store),
         }
@@ -53,8 +60,16 @@ impl<'a> Follower<'a> {
                 self.store().checkpoint().expect("a checkpoint");
             }
             self.store = None;
-            let store = Store::open(self.directory.path().join("store"));
+            let mut options = StoreOptions::default();
+            options.replica_parallel_workers = dice.between(1, 4);
+            let store = Store::open_with(self.directory.path().join("store"), options);
             self.store = Some(store.map_err(|error| format!("opened again: {error}"))?);
+            #[cfg(feature = "disk")]
+            {
+                self.on_disk = None;
+                let store = rejoin::target::disk::Store::open(self.directory.path().join("disk"));
+                self.on_disk = Some(store.map_err(|error| format!("opened again: {error}"))?);
+            }
         }
         let mut stream = open(self.server, self.store().gtid_executed());
         let mut assembler = Assembler::new(Limits::default(), stream.initial_checksum());
@@ -70,6 +85,12 @@ impl<'a> Follower<'a> {
 
     fn apply(&mut self, assembler: &mut Assembler) -> Result<(), String> {
         let batch = assembler.take(Batch::new());
+        #[cfg(feature = "disk")]
+        if let Some(store) = &mut self.on_disk {
+            store
+                .apply(&batch)
+                .map_err(|error| format!("on the disk: {error}"))?;
+        }
         self.store()
             .apply(&batch)
             .map_err(|error| error.to_string())
@@ -117,7 +138,19 @@ impl<'a> Follower<'a> {
         }
         let mut rows = 0;
         for (table, (ordered, expected)) in &theirs {
-            rows += compare_table(&snapshot, database, table, *ordered, expected)?;
+            let name = TableName::new(database, table);
+            let mut dump = Vec::new();
+            let dumped = snapshot.dump(&name, &mut dump);
+            dumped.map_err(|error| format!("{table}: {error}"))?;
+            rows += compare_table(&dump, table, *ordered, expected)?;
+            #[cfg(feature = "disk")]
+            if let Some(store) = &self.on_disk {
+                let mut dump = Vec::new();
+                let dumped = store.reader().snapshot().dump(&name, &mut dump);
+                dumped.map_err(|error| format!("{table} on the disk: {error}"))?;
+                compare_table(&dump, table, *ordered, expected)
+                    .map_err(|difference| format!("on the disk: {difference}"))?;
+            }
         }
         Ok(rows)
     }
@@ -163,16 +196,11 @@ fn tables_of(server: &Server, database: &str) -> BTreeMap<String, (bool, Vec<u8>
 }
 
 fn compare_table(
-    snapshot: &Snapshot,
-    database: &str,
+    dump: &[u8],
     table: &str,
     ordered: bool,
     expected: &[u8],
 ) -> Result<usize, String> {
-    let mut dump = Vec::new();
-    let name = TableName::new(database, table);
-    let dumped = snapshot.dump(&name, &mut dump);
-    dumped.map_err(|error| format!("{table}: {error}"))?;
     let mut ours: Vec<&[u8]> = dump.split(|byte| *byte == b'\n').collect();
     let mut theirs: Vec<&[u8]> = expected.split(|byte| *byte == b'\n').collect();
     if !ordered {

@@ -5,10 +5,12 @@
 //! REJOIN_WORKLOAD_SEEDS=20 cargo test --release --test random more of them
 //! REJOIN_WORKLOAD_SEED=7 ...                                  this one alone
 //! REJOIN_WORKLOAD_ROUNDS=100 ...                              longer ones
+//! REJOIN_WORKLOAD_TRANSACTIONS=50000 ...                      with more transactions to a seed
+//! cargo test --release --features disk --test random          with a store on the disk beside it
 //! ```
 //! Each seed has a database of its own on one server. A round changes schemas, sets how the server logs
 //! rows, changes rows, and then brings the store up to date and compares every table with what
-//! `mysql -BN` prints. What the server refuses is not logged: the generator may try anything.
+//! `mysql -BN` prints; then small transactions follow by the thousand. What the server refuses is not logged: the generator may try anything.
 //!
 //! ```text
 //! columns  types of all kinds and widths, and values for them
@@ -45,6 +47,13 @@ use follow::Follower;
 use session::Session;
 use support::Scenario;
 use support::server::Server;
+
+/// What a run does where the environment says nothing: 200,000 transactions.
+const SEEDS: u64 = 20;
+const ROUNDS: u64 = 3;
+const TRANSACTIONS: u64 = 10_200;
+/// Passes of the procedure of small transactions between two looks at how many there were.
+const PASSES: u64 = 25;
 
 const SCENARIOS: &[Scenario] = &[
     (
@@ -107,18 +116,30 @@ fn what_was_found_stays_mended() {
 
 fn workloads_leave_the_rows_of_the_server() {
     let server = Server::standalone(&["--innodb-lock-wait-timeout=1", "--max-connections=50"]);
-    let rounds = number("REJOIN_WORKLOAD_ROUNDS").unwrap_or(12);
+    let rounds = number("REJOIN_WORKLOAD_ROUNDS").unwrap_or(ROUNDS);
+    let transactions = number("REJOIN_WORKLOAD_TRANSACTIONS").unwrap_or(TRANSACTIONS);
     let seeds = match number("REJOIN_WORKLOAD_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 1..number("REJOIN_WORKLOAD_SEEDS").unwrap_or(3) + 1,
+        None => 1..number("REJOIN_WORKLOAD_SEEDS").unwrap_or(SEEDS) + 1,
     };
     let several = seeds.clone().count() > 2;
     let mut follower = Follower::new(&server);
     let mut types = BTreeSet::new();
     for seed in seeds {
-        run(&server, &mut follower, &mut types, seed, rounds);
+        run(
+            &server,
+            &mut follower,
+            &mut types,
+            seed,
+            rounds,
+            transactions / rounds,
+        );
     }
-    println!("{} types and widths in all", types.len());
+    println!(
+        "{} transactions, {} types and widths in all",
+        follower.transactions(),
+        types.len()
+    );
     assert!(!several || types.len() >= 60, "{types:?}");
 }
 
@@ -128,6 +149,7 @@ fn run(
     types: &mut BTreeSet<String>,
     seed: u64,
     rounds: u64,
+    burst: u64,
 ) {
     let begun = Instant::now();
     let mut dice = Dice::new(seed);
@@ -141,6 +163,8 @@ fn run(
         compared += follower
             .catch_up(&mut dice)
             .and_then(|()| follower.compare(session.database()))
+            .unwrap_or_else(|difference| panic!("seed {seed}, round {round}: {difference}"));
+        compared += small_transactions(&mut session, &mut dice, follower, burst)
             .unwrap_or_else(|difference| panic!("seed {seed}, round {round}: {difference}"));
     }
     let planted = plant::differences(&mut session, &mut dice, follower)
@@ -159,9 +183,32 @@ fn run(
         session.last_refusal()
     );
     assert!(
-        compared > 0 && transactions > rounds,
-        "the workload did nothing"
+        compared > 0 && transactions > rounds * burst,
+        "the workload did too little"
     );
     types.extend(session.types().iter().cloned());
     session.execute(&format!("DROP DATABASE {}", session.database()));
+}
+
+/// So many small transactions at least; gives how many rows were compared behind them.
+fn small_transactions(
+    session: &mut Session,
+    dice: &mut Dice,
+    follower: &mut Follower<'_>,
+    count: u64,
+) -> Result<usize, String> {
+    let until = follower.transactions() + count;
+    let mut pass = 0;
+    while follower.transactions() < until && rows::make_burst(session, dice) {
+        // Tables that are all empty or refuse everything are no place for them: other statements may be.
+        for _ in 0..4 {
+            session.execute(&format!("CALL burst({pass}, {PASSES})"));
+            pass += PASSES;
+            follower.catch_up(dice)?;
+            if follower.transactions() >= until {
+                break;
+            }
+        }
+    }
+    follower.compare(session.database())
 }

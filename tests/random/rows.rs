@@ -81,6 +81,57 @@ pub fn change(session: &mut Session, dice: &mut Dice) {
     }
 }
 
+/// Makes a procedure that goes through many small transactions on all tables, each time other ones; `false`
+/// where there is no table. What the server refuses of them it passes over.
+pub fn make_burst(session: &mut Session, dice: &mut Dice) -> bool {
+    session.read_model();
+    let tables = session.tables().to_vec();
+    if tables.is_empty() {
+        return false;
+    }
+    session.execute("DROP PROCEDURE IF EXISTS burst");
+    let mut body = String::new();
+    for _ in 0..STATEMENTS {
+        let table = dice.pick(&tables).clone();
+        // Rows at the ends cost the server least, and it is the number of transactions that counts here.
+        let key = table.columns.iter().find(|column| column.in_key);
+        let row = match key {
+            Some(key) if dice.percent(85) => {
+                format!(
+                    "ORDER BY {} {} LIMIT 1",
+                    key.name,
+                    dice.pick(&["ASC", "DESC"])
+                )
+            }
+            None if dice.percent(85) => "LIMIT 1".to_owned(),
+            _ => format!("ORDER BY RAND({} + pass) LIMIT 2", dice.below(100_000)),
+        };
+        let statement = match dice.below(10) {
+            0..=2 => insert(dice, &mut table.clone()),
+            3 => format!("DELETE FROM {} {row}", table.name),
+            _ => format!(
+                "UPDATE {} SET {} {row}",
+                table.name,
+                assignments(dice, &table, "")
+            ),
+        };
+        body.push_str(&statement);
+        body.push_str(";\n");
+    }
+    let made = session.execute(&format!(
+        "CREATE PROCEDURE burst(pass INT, passes INT)
+         BEGIN
+            DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END;
+            WHILE passes > 0 DO
+                {body}
+                SET pass = pass + 1, passes = passes - 1;
+            END WHILE;
+         END"
+    ));
+    assert!(made, "{}", session.last_refusal());
+    true
+}
+
 fn in_one_transaction(session: &mut Session, dice: &mut Dice, tables: &mut [Table]) {
     session.execute("BEGIN");
     for at in 0..dice.between(1, 6) {

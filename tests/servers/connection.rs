@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use rejoin::binlog::{ChecksumAlgorithm, EventHeader, EventType, FormatDescription};
 use rejoin::gtid::{GtidSet, Uuid};
 use rejoin::net::{
-    BinlogStream, Closer, ConnectOptions, Connection, DumpRequest, Endpoint, SslMode,
+    BinlogStream, Closer, Compression, ConnectOptions, Connection, DumpRequest, Endpoint, SslMode,
+    TlsVersions,
 };
 use rejoin::{Error, ErrorKind, Limits};
 
@@ -28,6 +29,10 @@ pub const SCENARIOS: &[Scenario] = &[
     (
         "connection::the_stream_is_the_binary_log_byte_for_byte",
         the_stream_is_the_binary_log_byte_for_byte,
+    ),
+    (
+        "connection::compressed_streams_hold_the_same_bytes",
+        compressed_streams_hold_the_same_bytes,
     ),
     (
         "connection::streams_end_with_a_reason",
@@ -236,6 +241,13 @@ fn servers_without_tls_and_with_tls_1_2_only() {
         ..recovery(SslMode::VerifyCa)
     };
     works(&server, &with_ca);
+    // As group_replication_recovery_tls_version.
+    let only = |tls_versions| ConnectOptions {
+        tls_versions,
+        ..recovery(SslMode::Required)
+    };
+    works(&server, &only(TlsVersions::Only12));
+    fails(&server, &only(TlsVersions::Only13), ErrorKind::Tls);
 }
 
 fn request(gtid_set: GtidSet) -> DumpRequest {
@@ -338,6 +350,63 @@ fn the_stream_is_the_binary_log_byte_for_byte() {
         let event_type = EventHeader::decode(event).unwrap().event_type;
         assert_ne!(event_type, EventType::GTID);
     }
+}
+
+fn compressed_streams_hold_the_same_bytes() {
+    let server = Server::standalone(&["--max-allowed-packet=128M"]);
+    // Larger than a frame, many in one frame, and what cannot be compressed.
+    server.sql(
+        "CREATE DATABASE d;
+         CREATE TABLE d.t (id INT PRIMARY KEY AUTO_INCREMENT, b LONGBLOB);
+         INSERT INTO d.t (b) VALUES (REPEAT('a', 33000000));
+         INSERT INTO d.t (b) VALUES (RANDOM_BYTES(1000));",
+    );
+    server.sql(&"INSERT INTO d.t (b) VALUES ('small');".repeat(500));
+    let expected = files(&server);
+    let algorithms = [
+        Compression::Zlib,
+        Compression::Zstd { level: 1 },
+        Compression::Zstd { level: 22 },
+    ];
+    for compression in algorithms {
+        for ssl_mode in [SslMode::Disabled, SslMode::Required] {
+            let options = ConnectOptions {
+                compression,
+                ..recovery(ssl_mode)
+            };
+            let mut connection = works(&server, &options);
+            let status = connection
+                .query("SHOW SESSION STATUS LIKE 'Compression%'")
+                .unwrap();
+            let status: Vec<_> = (0..status.len())
+                .map(|row| status.text(row, 1).unwrap().to_owned())
+                .collect();
+            assert_eq!(&status[..2], ["ON", compression.name()], "{status:?}");
+            if let Compression::Zstd { level } = compression {
+                assert_eq!(status[2], level.to_string());
+            }
+            let request = DumpRequest {
+                non_blocking: true,
+                ..request(GtidSet::new())
+            };
+            let stream = open(&server, &options, &request);
+            let received = read_all(stream);
+            assert_eq!(received.len(), expected.len(), "{compression:?} {ssl_mode}");
+            assert!(in_use_cleared(received) == in_use_cleared(expected.clone()));
+        }
+    }
+    server.sql("SET GLOBAL protocol_compression_algorithms = 'zlib,uncompressed'");
+    let zstd = ConnectOptions {
+        compression: Compression::Zstd { level: 3 },
+        ..recovery(SslMode::Required)
+    };
+    let error = fails(&server, &zstd, ErrorKind::Unsupported);
+    assert!(
+        error
+            .remedy_text()
+            .unwrap()
+            .contains("protocol_compression_algorithms")
+    );
 }
 
 fn event_lengths(mut bytes: &[u8]) -> Vec<usize> {

@@ -214,7 +214,10 @@ fn wrong_password_of_the_donors() {
             command
         });
         let error = outcome.expect_error(4);
-        names(error, &["3"]);
+        assert_eq!(error["class"], "no_donor", "{error}");
+        names(error, &["attempts made: 3", "Access denied"]);
+        let records = error["attempt_records"].as_array().expect("a list");
+        assert_eq!(records.len() as u64, ATTEMPTS, "{error}");
         assert_eq!(
             outcome.events("donor").len() as u64,
             ATTEMPTS,

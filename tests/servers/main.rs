@@ -25,6 +25,7 @@ mod donor;
 mod donors;
 mod failures;
 mod hold;
+mod large;
 mod member;
 mod plan;
 mod recover;
@@ -52,6 +53,7 @@ fn main() {
         donor::SCENARIOS,
         member::SCENARIOS,
         stall::SCENARIOS,
+        large::SCENARIOS,
         plan::SCENARIOS,
         recover::SCENARIOS,
         verify::SCENARIOS,

@@ -1,6 +1,7 @@
 //! An applier that stands still: donors and the group are read on, memory stays bounded.
 //!
-//! `REJOIN_STALL_SECONDS=300` makes it stand still for longer than the 12 s of the ordinary run.
+//! `REJOIN_FULL_SIZES=1` makes it stand still for 5 minutes with a budget of 64 MiB, and donors wait for
+//! 10 s when they cannot write; else 12 s, 2 MiB and 4 s.
 
 use std::fs;
 use std::sync::Arc;
@@ -15,15 +16,15 @@ use rejoin::target::Target;
 use rejoin::transaction::Batch;
 
 use crate::support::workload::Writer;
-use crate::support::{Scenario, group};
+use crate::support::{Scenario, group, peak};
 
 pub const SCENARIOS: &[Scenario] = &[(
     "stall::a_donor_never_waits_for_an_applier_that_stands_still",
     a_donor_never_waits_for_an_applier_that_stands_still,
 )];
 
-/// Less than the stall: a donor that cannot write for so long cuts the connection.
-const NET_WRITE_TIMEOUT: u64 = 4;
+/// What the promise leaves for everything but the budget.
+const ELSE: u64 = 128 << 20;
 
 /// Stands still once, when it has this many transactions.
 struct Stalling {
@@ -53,13 +54,17 @@ impl Target for Stalling {
 }
 
 fn a_donor_never_waits_for_an_applier_that_stands_still() {
-    let seconds = std::env::var("REJOIN_STALL_SECONDS").ok();
-    let seconds = seconds.map_or(12, |seconds| seconds.parse().expect("a number of seconds"));
-    let stall = Duration::from_secs(seconds);
+    // A donor that cannot write for so long as the second cuts the connection.
+    let (stall, net_write_timeout, budget) = if peak::is_full_size() {
+        (Duration::from_secs(300), Duration::from_secs(10), 64 << 20)
+    } else {
+        (Duration::from_secs(12), Duration::from_secs(4), 2 << 20)
+    };
     let group = group::shared();
     for member in group.members() {
         member.sql(&format!(
-            "SET GLOBAL net_write_timeout = {NET_WRITE_TIMEOUT}"
+            "SET GLOBAL net_write_timeout = {}",
+            net_write_timeout.as_secs()
         ));
     }
     let writer = Writer::start(&group);
@@ -70,10 +75,12 @@ fn a_donor_never_waits_for_an_applier_that_stands_still() {
         after: 2000,
         stall: Some(stall),
     };
+    peak::reset();
     let seeds = MySqlGroup::connect(&group.url()).expect("the group answers");
     let member = Member::builder(seeds, target)
-        .cache_bytes(2 << 20)
+        .cache_bytes(budget as usize)
         .max_relay_log_size(4 << 20)
+        .donor_net_write_timeout(net_write_timeout)
         .relay_log_directory(relay_logs.path())
         .start()
         .expect("the member starts");
@@ -133,9 +140,17 @@ fn a_donor_never_waits_for_an_applier_that_stands_still() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(
-        largest_relay_log > 0,
+        largest_relay_log > 0 || budget > 2 << 20,
         "the group's transactions went to disk, too"
     );
+    let peak = peak::bytes();
+    println!(
+        "stalled {:?}, {} MiB overflowed, a peak of {} MiB",
+        status.stalled,
+        status.overflow_bytes >> 20,
+        peak >> 20
+    );
+    assert!(peak <= budget + ELSE, "a peak of {peak} bytes");
     member.stop();
     member.join().expect("stopping is no error");
     for member in group.members() {

@@ -7,16 +7,19 @@ use std::env;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rejoin::target::Target;
 use rejoin::target::schema::TableName;
-use rejoin::target::store::{Snapshot, Store, StoreOptions};
+use rejoin::target::store::{Store, StoreOptions};
 
 use crate::sample::{CREATE_TABLE, Change, Item, Source};
 
 /// Where the writing process finds its store; only it has this in its environment.
 const DIRECTORY: &str = "REJOIN_CRASH_DIRECTORY";
+/// Set for a longer run: how often it is killed.
+const ROUNDS: &str = "REJOIN_CRASH_ROUNDS";
 /// Transactions that make the table.
 const HEAD: u64 = 2;
 
@@ -74,10 +77,12 @@ fn model_at(count: u64) -> Model {
 /// The writing process: applies one group after the other, and prints how many transactions are safe.
 #[test]
 fn writer() {
-    let Some(directory) = env::var_os(DIRECTORY) else {
-        return;
-    };
-    let mut store = Store::open_with(directory, options()).unwrap();
+    if let Some(directory) = env::var_os(DIRECTORY) {
+        write(&mut Store::open_with(directory, options()).unwrap());
+    }
+}
+
+fn write(store: &mut dyn Target) -> ! {
     let mut source = Source::new();
     let mut count = store.gtid_executed().count();
     if count < HEAD {
@@ -105,58 +110,80 @@ fn writer() {
     }
 }
 
-fn text(snapshot: &Snapshot) -> String {
-    let mut out = Vec::new();
-    let items = TableName::new("shop", "items");
-    snapshot.dump(&items, &mut out).unwrap();
-    String::from_utf8(out).unwrap()
+/// What a store was found to hold.
+struct Found {
+    /// Transactions.
+    count: u64,
+    /// Lines of the table, where there is one.
+    text: Option<String>,
 }
 
-fn check(directory: &Path, safe: u64) -> u64 {
+fn in_memory(directory: &Path) -> Found {
     let snapshot = Store::open_read_only(directory).unwrap();
-    let count = snapshot.commit_number();
+    assert_eq!(snapshot.gtid_executed().count(), snapshot.commit_number());
+    let mut out = Vec::new();
+    let dumped = snapshot.dump(&TableName::new("shop", "items"), &mut out);
+    Found {
+        count: snapshot.commit_number(),
+        text: dumped.is_ok().then(|| String::from_utf8(out).unwrap()),
+    }
+}
+
+fn check(found: &Found, safe: u64) -> u64 {
+    let count = found.count;
     assert!(count >= safe, "{safe} were acknowledged, {count} are there");
-    assert_eq!(snapshot.gtid_executed().count(), count);
     if count >= HEAD {
         let model = model_at(count);
         let lines = model
             .iter()
             .map(|(id, name)| format!("{id}\t{name}\tNULL\n"));
-        assert_eq!(text(&snapshot), lines.collect::<String>());
+        assert_eq!(found.text.as_deref(), Some(&*lines.collect::<String>()));
     }
     count
 }
 
-#[test]
-fn killed_at_any_moment_it_has_what_it_acknowledged() {
-    let directory = tempfile::tempdir().unwrap();
+/// Kills the writing process again and again; gives how many transactions there were in the end.
+fn kill_again_and_again(writer: &str, directory: &Path, found: fn(&Path) -> Found) -> u64 {
+    let rounds = env::var(ROUNDS).map_or(40, |rounds| rounds.parse().unwrap());
     let mut safe = 0;
-    for round in 0..40u64 {
+    for round in 0..rounds {
         let mut writer = Command::new(env::current_exe().unwrap())
-            .args(["crash::writer", "--exact", "--nocapture"])
-            .env(DIRECTORY, directory.path())
+            .args([writer, "--exact", "--nocapture"])
+            .env(DIRECTORY, directory)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+        let (begun, begins) = mpsc::channel();
         let reading = std::thread::spawn(move || {
             let numbers = lines.map_while(Result::ok).filter_map(|line| {
                 let (_, number) = line.split_once("safe ")?;
                 number.parse::<u64>().ok()
             });
-            numbers.last()
+            // Nobody listens in the rounds that end before it.
+            numbers.inspect(|_| _ = begun.send(())).last()
         });
         // Some rounds end within the opening, others after hundreds of commits.
-        std::thread::sleep(Duration::from_micros(2_000 + round * round * 97 % 60_000));
+        if round % 4 != 0 {
+            begins.recv().expect("the first commit");
+        }
+        std::thread::sleep(Duration::from_micros(round * round * 97 % 60_000));
         writer.kill().unwrap();
         writer.wait().unwrap();
         safe = safe.max(reading.join().unwrap().unwrap_or(0));
         if safe > 0 {
-            safe = check(directory.path(), safe);
+            safe = check(&found(directory), safe);
         }
     }
     assert!(safe > 100, "only {safe} transactions in all rounds");
+    safe
+}
+
+#[test]
+fn killed_at_any_moment_it_has_what_it_acknowledged() {
+    let directory = tempfile::tempdir().unwrap();
+    let safe = kill_again_and_again("crash::writer", directory.path(), in_memory);
     // And it goes on: the same process opens it, changes it, and opens it again.
     let mut store = Store::open_with(directory.path(), options()).unwrap();
     let mut source = Source::new();
@@ -169,5 +196,37 @@ fn killed_at_any_moment_it_has_what_it_acknowledged() {
         started.elapsed() < Duration::from_secs(5),
         "closing takes no time"
     );
-    check(directory.path(), safe + 1);
+    check(&in_memory(directory.path()), safe + 1);
+}
+
+#[cfg(feature = "disk")]
+mod disk {
+    use rejoin::target::disk::Store;
+
+    use super::*;
+
+    #[test]
+    fn writer() {
+        if let Some(directory) = env::var_os(DIRECTORY) {
+            write(&mut Store::open(directory).unwrap());
+        }
+    }
+
+    fn on_disk(directory: &Path) -> Found {
+        let store = Store::open(directory).unwrap();
+        let snapshot = store.reader().snapshot();
+        assert_eq!(snapshot.gtid_executed().count(), snapshot.commit_number());
+        let mut out = Vec::new();
+        let dumped = snapshot.dump(&TableName::new("shop", "items"), &mut out);
+        Found {
+            count: snapshot.commit_number(),
+            text: dumped.is_ok().then(|| String::from_utf8(out).unwrap()),
+        }
+    }
+
+    #[test]
+    fn killed_at_any_moment_it_has_what_it_acknowledged() {
+        let directory = tempfile::tempdir().unwrap();
+        kill_again_and_again("crash::disk::writer", directory.path(), on_disk);
+    }
 }

@@ -9,6 +9,7 @@
 //! rejoin    the binary under test, its JSON lines and exit code
 //! donating  `rejoin donate` under test, and real replicas of it
 //! damage    real bytes changed at random
+//! peak      the most memory that this process has had
 //! compare   a store's dump against a member's rows, byte for byte
 //! reaper    stops what was started and removes its files, however this process ends
 //! ```
@@ -20,6 +21,7 @@ pub mod compare;
 pub mod damage;
 pub mod donating;
 pub mod group;
+pub mod peak;
 pub mod prefix;
 pub mod reaper;
 pub mod rejoin;

@@ -55,6 +55,8 @@ pub enum Change {
     Insert(Item),
     Update(Item, Item),
     Delete(Item),
+    /// As it is logged with `binlog_row_image=MINIMAL`: the row before has its key alone.
+    DeleteByKey(i64),
 }
 
 /// Makes transactions with rising GTIDs and gathers them in batches.
@@ -63,6 +65,8 @@ pub struct Source {
     assembler: Assembler,
     tsid: Tsid,
     gno: u64,
+    /// Behind `items` in the name of the table that rows belong to.
+    table: u8,
 }
 
 impl Source {
@@ -84,6 +88,7 @@ impl Source {
                 tag,
             },
             gno: 0,
+            table: 0,
         }
     }
 
@@ -103,6 +108,11 @@ impl Source {
     /// The transactions since the last call.
     pub fn take(&mut self) -> Batch {
         self.assembler.take(Batch::new())
+    }
+
+    /// Rows that follow belong to table `shop.items<number>`, and to `shop.items` for 0.
+    pub fn choose_table(&mut self, number: u8) {
+        self.table = number;
     }
 
     /// A transaction of one statement.
@@ -135,15 +145,22 @@ impl Source {
 
     fn changes(&mut self, changes: &[Change]) {
         for (index, change) in changes.iter().enumerate() {
-            self.push(EventType::TABLE_MAP, &table_map());
+            self.push(EventType::TABLE_MAP, &table_map(self.table));
             let last = index + 1 == changes.len();
             let (event_type, images, both) = match change {
                 Change::Insert(item) => (EventType::WRITE_ROWS, vec![item], false),
                 Change::Update(old, new) => (EventType::UPDATE_ROWS, vec![old, new], true),
                 Change::Delete(item) => (EventType::DELETE_ROWS, vec![item], false),
+                Change::DeleteByKey(id) => {
+                    let mut body = vec![9 + self.table, 0, 0, 0, 0, 0, 1, 0, 2, 0, 3, 0b1111_1001];
+                    body.push(0xfe);
+                    body.extend_from_slice(&id.to_le_bytes());
+                    self.push(EventType::DELETE_ROWS, &body);
+                    continue;
+                }
             };
             let _ = last;
-            let mut body = vec![9, 0, 0, 0, 0, 0, 1, 0, 2, 0, 3, 0xff];
+            let mut body = vec![9 + self.table, 0, 0, 0, 0, 0, 1, 0, 2, 0, 3, 0xff];
             if both {
                 body.push(0xff);
             }
@@ -228,9 +245,16 @@ impl Default for Source {
     }
 }
 
-fn table_map() -> Vec<u8> {
-    let mut body = vec![9, 0, 0, 0, 0, 0, 1, 0];
-    body.extend_from_slice(b"\x04shop\0\x05items\0");
+fn table_map(number: u8) -> Vec<u8> {
+    let mut body = vec![9 + number, 0, 0, 0, 0, 0, 1, 0];
+    body.extend_from_slice(b"\x04shop\0");
+    let name = match number {
+        0 => "items".to_owned(),
+        number => format!("items{number}"),
+    };
+    body.push(name.len() as u8);
+    body.extend_from_slice(name.as_bytes());
+    body.push(0);
     // Three columns: BIGINT, VARCHAR(255 bytes), BLOB with a length of four bytes.
     body.extend_from_slice(&[3, 8, 15, 252, 3, 255, 0, 4, 0b110]);
     // SIGNEDNESS; DEFAULT_CHARSET utf8mb4_0900_ai_ci, but latin1_swedish_ci for the first of them.

@@ -5,6 +5,9 @@
 //!                                      uses the machine disturbs all alike
 //! queue-rates latency PACE_NS          what a push takes, one every PACE_NS, while the consumer
 //!                                      writes the transactions to a file and syncs it
+//! queue-rates deliver PACE_NS COUNT    what `Feed::deliver` takes of a host's thread, one transaction of
+//!                                      1 KiB every PACE_NS, COUNT in all, while the member's cache
+//!                                      writes them to its relay log and its applier runs
 //! queue-rates push NAME COUNT          COUNT pushes and pops by one thread, for callgrind
 //! queue-rates transfer NAME COUNT      COUNT items from thread to thread, for strace
 //! ```
@@ -12,9 +15,12 @@
 use std::fs::File;
 use std::hint::black_box;
 use std::io::Write;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rejoin::transaction::Batch;
+use rejoin_benches::deliver::{Batches, Delivering};
 use rejoin_benches::hand_over::{Cost, HandOver, TRANSACTION, item, transfer};
 use rejoin_benches::histogram::{Histogram, involuntary_switches};
 use rejoin_benches::with_each;
@@ -120,6 +126,48 @@ fn latency<H: HandOver>(pace: Duration) {
     println!("  {name:24} {histogram}; {disturbed} of {rounds} rounds disturbed");
 }
 
+/// As [`latency`], of the whole feed.
+fn deliver(pace: Duration, count: u64) {
+    let each = (Duration::from_millis(1).as_nanos() / pace.as_nanos()).max(1) as u64;
+    let rounds = count / each;
+    let member = Delivering::start();
+    let mut batches = Batches::new().expect("a format");
+    let mut histogram = Histogram::default();
+    let mut round = Vec::with_capacity(each as usize);
+    let (mut disturbed, mut was_disturbed, mut refused) = (0, false, 0_u64);
+    for number in 0..rounds {
+        // A host has its transactions: to make them is not measured.
+        let made: Vec<Batch> = (0..each)
+            .map(|_| batches.make().expect("a transaction"))
+            .collect();
+        round.clear();
+        let before = involuntary_switches();
+        let mut due = Instant::now();
+        for batch in made {
+            due += pace;
+            while Instant::now() < due {}
+            let start = Instant::now();
+            let delivered = member.feed.deliver(batch);
+            round.push(start.elapsed().as_nanos() as u64);
+            refused += u64::from(delivered.is_err());
+        }
+        let is_disturbed = involuntary_switches() != before;
+        if is_disturbed || was_disturbed {
+            disturbed += 1;
+        } else if number >= rounds / 20 {
+            histogram.add(&round);
+        }
+        was_disturbed = is_disturbed;
+    }
+    while member.applied.load(Relaxed) + refused < rounds * each {
+        thread::sleep(Duration::from_millis(1));
+    }
+    println!(
+        "  {:24} {histogram}; {disturbed} of {rounds} rounds disturbed, {refused} refused",
+        "deliver"
+    );
+}
+
 fn push<H: HandOver>(name: &str, count: u64) {
     if H::NAME == name {
         let (sender, mut receiver) = H::make();
@@ -147,6 +195,7 @@ fn main() {
             let pace = Duration::from_nanos(number(pace));
             with_each!(latency(pace));
         }
+        ["deliver", pace, count] => deliver(Duration::from_nanos(number(pace)), number(count)),
         ["push", name, count] => {
             let count = number(count);
             with_each!(push(name, count));
@@ -155,6 +204,8 @@ fn main() {
             let count = number(count);
             with_each!(only(name, count));
         }
-        _ => panic!("turns | latency PACE_NS | push NAME COUNT | transfer NAME COUNT"),
+        _ => panic!(
+            "turns | latency PACE_NS | deliver PACE_NS COUNT | push NAME COUNT | transfer NAME COUNT"
+        ),
     }
 }

@@ -5,7 +5,7 @@ use crate::binlog::Cell;
 use crate::net::Connection;
 use crate::target::CloneReader;
 use crate::target::schema::{TableDefinition, TableName, quoted};
-use crate::target::store::Layout;
+use crate::target::tables::layout::Layout;
 use crate::{Error, ErrorKind, Result};
 
 /// Rows of one query.

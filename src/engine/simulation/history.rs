@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::network::TRANSACTION_LIMIT;
 use crate::binlog::{
     ChecksumAlgorithm, Event, EventHeader, EventType, FormatDescription, GtidEvent, QueryEvent,
     RotateEvent, XidEvent,
@@ -141,6 +142,23 @@ impl History {
         events
     }
 
+    /// A transaction as nobody has ever sent it.
+    pub(super) fn altered(&self, place: usize) -> Vec<u8> {
+        let mut events = Vec::new();
+        self.put_gtid(self.transactions[place].gtid, &mut events);
+        self.put_query(b"UPDATE t SET a = 'altered'", &mut events);
+        events
+    }
+
+    /// The beginning of a transaction that is too large for any joiner.
+    pub(super) fn oversized(&self, place: usize) -> Vec<u8> {
+        let mut events = Vec::new();
+        self.put_gtid(self.transactions[place].gtid, &mut events);
+        self.put_query(b"BEGIN", &mut events);
+        self.put_query(&vec![b'x'; TRANSACTION_LIMIT], &mut events);
+        events
+    }
+
     fn encode(&mut self, gtid: Gtid, statement: &[u8], place: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(statement.len() + 300);
         self.put_gtid(gtid, &mut bytes);
@@ -173,6 +191,20 @@ impl History {
             statement,
         };
         Event::Query(event).encode(&self.format, &header(EventType::QUERY, 0), out);
+    }
+
+    /// The end of one file of the binary log, and the beginning of the next.
+    pub(super) fn rotation(&self, number: u64) -> Vec<u8> {
+        let file = format!("binlog.{:06}", number + 2);
+        let rotate = RotateEvent {
+            position: 4,
+            file: file.as_bytes(),
+        };
+        let mut bytes = Vec::new();
+        let header = header(EventType::ROTATE, 0);
+        Event::Rotate(rotate).encode(&self.format, &header, &mut bytes);
+        bytes.extend_from_slice(&self.preamble(file.as_bytes()));
+        bytes
     }
 
     /// The events with which every stream begins: the rotate that the donor makes up, and the

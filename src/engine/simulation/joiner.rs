@@ -12,21 +12,23 @@ use parking_lot::Mutex;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::auditor::Auditor;
+use super::auditor::{Auditor, Known};
+use super::clones::{Pending, SimClones};
 use super::ledger::{Account, Ledger};
-use super::network::{Connection, Orders, SECOND, SimReceivers};
+use super::network::{Connection, Orders, SECOND, SimReceivers, TRANSACTION_LIMIT};
+use super::plants::Plant;
 use super::world::{SimGroup, World};
-use crate::Result;
 use crate::engine::applier::Applier;
 use crate::engine::cache::Cache;
 use crate::engine::controller::{Controller, Request, answer};
 use crate::engine::parts::Parts;
 use crate::engine::shared::{Clock, Fact, Turn};
-use crate::engine::{Events, Member};
+use crate::engine::{Event, Events, Member};
 use crate::group::{Cut, Group, View};
-use crate::gtid::Uuid;
+use crate::gtid::{GtidSet, Uuid};
 use crate::journal::SyncRelayLog;
 use crate::recovery::{Machine, Phase, Settings};
+use crate::{Error, ErrorKind, Limits, Result};
 
 /// The joiner's own UUID.
 const OWN: Uuid = Uuid([0x77; 16]);
@@ -79,6 +81,7 @@ impl Joiner {
         relay_logs: Option<&Path>,
         random: &mut StdRng,
     ) -> Self {
+        let can_clone = account.lock().can_clone;
         let cache_bytes = [5_000, 100_000, 100_000_000][random.random_range(0..3)];
         let ledger = Ledger {
             account: Arc::clone(account),
@@ -87,6 +90,10 @@ impl Joiner {
         let mut builder = Member::builder(SimGroup(Arc::clone(world)), ledger)
             .settings(settings.clone())
             .cache_bytes(cache_bytes)
+            .limits(Limits {
+                transaction_bytes: TRANSACTION_LIMIT,
+                ..Limits::default()
+            })
             .uuid(OWN);
         if let Some(directory) = relay_logs {
             let sync = match random.random_range(0..4) {
@@ -103,10 +110,20 @@ impl Joiner {
         let events = builder.events();
         let parts = Parts::assemble(builder, Clock::Virtual(Arc::clone(clock)))
             .expect("settings in their ranges");
-        let orders = Arc::default();
+        let orders = Arc::<Mutex<Orders>>::default();
         let mut controller = parts.controller;
-        controller.machine = Machine::new(settings.clone(), OWN, random.random());
+        let mut given = settings.clone();
+        if world.lock().plant == Some(Plant::WakesEarly) {
+            let interval = &mut given.recovery_reconnect_interval;
+            *interval = interval.saturating_sub(Duration::from_secs(1));
+        }
+        controller.machine = Machine::new(given, OWN, random.random());
         controller.receivers = Box::new(SimReceivers(Arc::clone(&orders)));
+        controller.clone_donors = Box::new(SimClones {
+            world: Arc::clone(world),
+            orders: Arc::clone(&orders),
+            clock: Arc::clone(clock),
+        });
         Self {
             controller,
             applier: parts.applier,
@@ -120,7 +137,7 @@ impl Joiner {
             account: Arc::clone(account),
             world: Arc::clone(world),
             connection: None,
-            auditor: Auditor::new(settings.clone()),
+            auditor: Auditor::new(settings.clone(), can_clone),
             asked: None,
             applier_free: 0,
             slowness: [0, 2_000_000, 300_000_000, 5 * SECOND][random.random_range(0..4)],
@@ -166,7 +183,10 @@ impl Joiner {
     /// When there is something to do next, if nothing else happens.
     pub(super) fn due(&self) -> Option<u64> {
         let wakeup = self.controller.machine.next_wakeup();
-        let applier = (!self.applier.work.is_empty()).then_some(self.applier_free);
+        let applier = match self.clone_due() {
+            Some(due) => Some(due.max(self.applier_free)),
+            None => (!self.applier.work.is_empty()).then_some(self.applier_free),
+        };
         [
             wakeup.map(|at| at.as_nanos() as u64),
             self.connection.as_ref().map(|connection| connection.due),
@@ -178,6 +198,16 @@ impl Joiner {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// When the clone that the applier is asked for is over.
+    fn clone_due(&self) -> Option<u64> {
+        self.orders.lock().clone.as_ref().map(Pending::due)
+    }
+
+    /// Whether it is in the middle of a clone.
+    pub(super) fn is_cloning(&self) -> bool {
+        self.clone_due().is_some()
     }
 
     /// Does one thing, if there is one to do now.
@@ -201,9 +231,14 @@ impl Joiner {
                 || self.look == 0,
             Actor::Controller,
         );
-        let has_work = self.applier.next.is_some()
-            || !self.applier.fences.is_empty()
-            || !self.applier.work.is_empty();
+        let has_work = match self.clone_due() {
+            Some(due) => due <= now,
+            None => {
+                self.applier.next.is_some()
+                    || !self.applier.fences.is_empty()
+                    || !self.applier.work.is_empty()
+            }
+        };
         add(has_work && self.applier_free <= now, Actor::Applier);
         add(self.cache.is_ready(), Actor::Cache);
         let answers = self
@@ -256,28 +291,54 @@ impl Joiner {
         if self.result.is_some() {
             return Ok(());
         }
+        let shared = &self.controller.shared;
+        if shared.feed_delivered.load(Relaxed) <= shared.feed_applied.load(Relaxed) {
+            self.auditor.queue_is_empty();
+        }
         self.result = self.controller.turn();
-        let now = Duration::from_nanos(self.now());
-        while let Some(event) = self.events.try_next() {
-            let executed = self.account.lock().executed.clone();
-            self.auditor.event(now, &event, &executed)?;
-        }
-        if let Some(Err(error)) = &self.result {
-            let executed = self.account.lock().executed.clone();
-            self.auditor.end(now, error, &executed)?;
-        }
-        let orders = std::mem::take(&mut *self.orders.lock());
-        if orders.stop {
+        self.audit()?;
+        let (stop, start) = {
+            let mut orders = self.orders.lock();
+            (std::mem::take(&mut orders.stop), orders.start.take())
+        };
+        if stop {
             self.connection = None;
         }
-        if let Some(receiver) = orders.start {
+        if let Some(receiver) = start {
             let connection = Connection::new(receiver, &mut self.world.lock(), self.now());
             self.connection = Some(connection);
         }
         Ok(())
     }
 
+    /// Shows the auditor what was done.
+    fn audit(&mut self) -> Result<(), String> {
+        let now = Duration::from_nanos(self.now());
+        let events: Vec<Event> = std::iter::from_fn(|| self.events.try_next()).collect();
+        if events.is_empty() && self.result.is_none() {
+            return self.auditor.goes_on(now);
+        }
+        let account = self.account.lock();
+        let world = self.world.lock();
+        let known = Known {
+            now,
+            executed: &account.executed,
+            group_executed: world.history.executed(world.history.len()),
+        };
+        for event in events {
+            self.auditor.event(&event, known)?;
+        }
+        match &self.result {
+            Some(Err(error)) => self.auditor.end(error, known, account.is_full),
+            _ => Ok(()),
+        }
+    }
+
     fn turn_applier(&mut self, random: &mut StdRng) {
+        self.orders.lock().clone = None;
+        if self.world.lock().plant == Some(Plant::Forgets) {
+            *self.applier.shared.executed.lock() = GtidSet::new();
+        }
         assert_ne!(self.applier.turn(), Turn::Ended);
         self.applier_free = self.now() + random.random_range(0..=self.slowness);
     }
@@ -303,14 +364,17 @@ impl Joiner {
         let fact = answer(&*self.group, request);
         // Everything told before has been taken in, so that the auditor knows what was known when.
         self.turn_controller()?;
+        let now = Duration::from_nanos(self.now());
         match &fact {
             Fact::Joined(joined) => {
-                self.auditor.joined(joined.view.clone());
-                if let Cut::Gtids(cut) = &joined.cut {
-                    self.auditor.cut = cut.clone();
-                }
+                self.auditor.joined(now, joined.view.clone());
+                self.auditor.cut = match &joined.cut {
+                    Cut::Gtids(cut) => cut.clone(),
+                    Cut::View { executed, .. } => executed.clone(),
+                    Cut::ViewId(_) => self.world.lock().newest_view_change(),
+                };
             }
-            Fact::Read(view) => self.auditor.view(view.clone()),
+            Fact::Read(view) => self.auditor.view(now, view.clone()),
             _ => {}
         }
         let _ = self.facts.send(fact);
@@ -328,8 +392,20 @@ impl Joiner {
             (view, delivery.feed.clone())
         };
         self.turn_controller()?;
-        self.auditor.view(view.clone());
+        self.auditor
+            .view(Duration::from_nanos(self.now()), view.clone());
         feed.view_changed(view);
+        self.turn_controller()
+    }
+
+    /// The group tells that nobody can be reached.
+    pub(super) fn lose_sight(&mut self) -> Result<(), String> {
+        self.turn_controller()?;
+        if let Some(delivery) = &self.world.lock().delivery {
+            self.auditor.out_of_sight();
+            let error = Error::new(ErrorKind::GroupUnavailable, "nobody answers");
+            delivery.feed.unreachable(error);
+        }
         self.turn_controller()
     }
 

@@ -21,14 +21,18 @@
 //! `REJOIN_SEEDS=1000000` runs that many, `REJOIN_FIRST_SEED` says from where.
 
 mod auditor;
+mod clones;
 mod findings;
 mod history;
 mod joiner;
 mod ledger;
 mod network;
+mod plants;
 mod world;
 
+use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -39,12 +43,15 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 
+use crate::binlog::EventType;
+use crate::gtid::GtidSet;
 use crate::recovery::{
     DonorPolicy, OnlineRule, Phase, Reaction, Reactions, Selector, Settings, SlowDonor,
 };
 use joiner::Joiner;
-use ledger::Account;
+use ledger::{Account, Break};
 use network::SECOND;
+use plants::Plant;
 use world::{Faults, World};
 
 /// Steps after which a run is taken for a livelock.
@@ -103,6 +110,12 @@ fn draw_settings(random: &mut StdRng) -> Settings {
         flow_control_period: Duration::from_secs(random.random_range(1..4)),
         ..Settings::default()
     };
+    if random.random_range(0..4) == 0 {
+        settings.clone_threshold = random.random_range(1..60);
+    }
+    if random.random_range(0..4) == 0 {
+        settings.unreachable_majority_timeout = Duration::from_secs(random.random_range(1..60));
+    }
     if random.random_range(0..3) == 0 {
         settings.online_rule = OnlineRule::QueueEmpty;
     }
@@ -139,9 +152,10 @@ impl Simulation {
         // Some joiners are new, some were members before.
         let known = random.random_range(0..=world.history.len());
         if random.random_range(0..2) == 0 {
-            account.executed = world.history.executed(known).clone();
-            account.count = known as u64;
+            account.replace(world.history.executed(known));
         }
+        account.can_clone = random.random_range(0..2) == 0;
+        account.drops_first = random.random_range(0..2) == 0;
         Self {
             settings: draw_settings(&mut random),
             world: Arc::new(Mutex::new(world)),
@@ -275,20 +289,35 @@ impl Simulation {
         let faults = self.world.lock().faults.clone();
         let mut happens =
             |chances: u32| chances > 0 && self.random.random_range(0..100_000) < chances;
-        let (kill, torn, stop) = (
+        let (kill, torn, full, stop) = (
             happens(faults.kill),
             happens(faults.torn),
+            happens(faults.full),
             happens(faults.stop),
         );
-        let change = happens(faults.settings);
-        if torn {
-            self.account.lock().dies_after = Some(self.random.random_range(0..5));
+        let (change, leap) = (happens(faults.settings), happens(faults.leap));
+        let sight = happens(faults.out_of_sight);
+        if torn || full {
+            let broken = if torn { Break::Dies } else { Break::Full };
+            self.account.lock().breaks = Some((self.random.random_range(0..5), broken));
+        }
+        if leap {
+            // As if the machine had been suspended.
+            let most = [SECOND, 60 * SECOND, 3600 * SECOND][self.random.random_range(0..3)];
+            self.clock
+                .fetch_add(self.random.random_range(0..most), Relaxed);
         }
         let Some(joiner) = &mut self.joiner else {
             return Ok(());
         };
-        if kill {
-            self.bury();
+        if leap {
+            joiner.auditor.leapt();
+        }
+        if sight {
+            joiner.lose_sight()?;
+            self.look_at_joiner();
+        } else if kill {
+            self.die();
         } else if stop {
             joiner.stop()?;
             self.look_at_joiner();
@@ -310,11 +339,30 @@ impl Simulation {
         let mut account = self.account.lock();
         let has_died = std::mem::take(&mut account.has_died);
         drop(account);
-        if has_died || joiner.result.is_some() {
+        if has_died {
+            self.die();
+        } else if joiner.result.is_some() {
             if matches!(joiner.result, Some(Err(_))) {
                 self.outcome.errors += 1;
             }
             self.bury();
+        }
+    }
+
+    /// The process is killed, or its whole machine loses power.
+    fn die(&mut self) {
+        let was_cloning = self.joiner.as_ref().is_some_and(Joiner::is_cloning);
+        self.bury();
+        let mut account = self.account.lock();
+        if was_cloning && account.drops_first && self.random.random_range(0..2) == 0 {
+            account.replace(&GtidSet::new());
+        }
+        drop(account);
+        let power = self.world.lock().faults.power;
+        if self.random.random_range(0..1000) < power
+            && let Some(directory) = &self.relay_logs
+        {
+            tear(directory.path(), &mut self.random);
         }
     }
 
@@ -330,7 +378,9 @@ impl Simulation {
             self.outcome.found += found;
         }
         self.world.lock().delivery = None;
-        self.account.lock().dies_after = None;
+        let mut account = self.account.lock();
+        (account.breaks, account.is_full) = (None, false);
+        drop(account);
         self.restart = self.now() + self.random.random_range(0..10 * SECOND);
     }
 
@@ -338,7 +388,7 @@ impl Simulation {
         let now = self.now();
         self.healed = Some(now);
         self.world.lock().heal();
-        self.account.lock().dies_after = None;
+        self.account.lock().breaks = None;
         self.settings.recovery_retry_count = self.settings.recovery_retry_count.max(1);
         // A member that lags is slow, and no fault.
         self.settings.slow_donor = None;
@@ -410,8 +460,51 @@ impl Simulation {
     }
 }
 
+/// Takes the end of the relay log away, or leaves zeros in its place: it never was on the disk.
+fn tear(directory: &Path, random: &mut StdRng) {
+    let newest = fs::read_dir(directory)
+        .expect("the directory of relay logs")
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|number| number.len() == 6))
+        .filter(|path| path.to_string_lossy().contains("applier"))
+        .max();
+    let Some(path) = newest else { return };
+    let bytes = fs::read(&path).expect("the newest relay log");
+    let length = bytes.len() as u64;
+    // Its head was synced before anything else was written.
+    let there = random.random_range(head(&bytes)..=length);
+    let file = File::options().write(true).open(path);
+    let file = file.expect("the newest relay log");
+    file.set_len(there).expect("a shorter file");
+    if random.random_range(0..2) == 0 {
+        file.set_len(length).expect("zeros");
+    }
+}
+
+/// The length of a relay log up to its first transaction.
+fn head(bytes: &[u8]) -> u64 {
+    let mut length = 4;
+    for event in history::events(&bytes[4..]) {
+        length += event.len() as u64;
+        if event[4] == EventType::PREVIOUS_GTIDS.0 {
+            break;
+        }
+    }
+    length
+}
+
 fn run(seed: u64) -> Result<Outcome, String> {
-    catch_unwind(AssertUnwindSafe(|| Simulation::new(seed).run())).unwrap_or_else(|panic| {
+    run_planted(seed, None)
+}
+
+/// Runs a seed with a mistake in it, if there is one.
+fn run_planted(seed: u64, plant: Option<Plant>) -> Result<Outcome, String> {
+    catch_unwind(AssertUnwindSafe(|| {
+        let simulation = Simulation::new(seed);
+        simulation.world.lock().plant = plant;
+        simulation.run()
+    }))
+    .unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
             .map(String::as_str)

@@ -1,19 +1,22 @@
 //! One connection of the recovery channel: a donor's bytes, whatever happens to them on the way, and
 //! the product's own framing, packet parser and intake at the end.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rand::RngExt;
 
+use super::clones::Pending;
 use super::history::events;
+use super::plants::Plant;
 use super::world::{World, number};
 use crate::binlog::ChecksumAlgorithm;
 use crate::engine::intake::Intake;
 use crate::engine::receiver::{Receiver, Receivers, ended};
-use crate::engine::shared::{BATCH_BYTES, Fact, Source, Work};
+use crate::engine::shared::{BATCH_BYTES, Fact, Received};
 use crate::gtid::GtidSet;
-use crate::transaction::Batch;
+use crate::transaction::Piece;
 use crate::wire::dump::{self, DumpPacket};
 use crate::wire::packet::{PacketReader, write_packet};
 use crate::{Error, ErrorKind, Limits, Result};
@@ -27,12 +30,15 @@ const HEARTBEAT: u64 = 30 * SECOND;
 const LONG_DELAY: u64 = 40 * SECOND;
 /// More than the largest transaction of a history.
 pub(super) const LARGEST_TRANSACTION: usize = 50_000;
+/// What a joiner takes of a transaction at most.
+pub(super) const TRANSACTION_LIMIT: usize = 3 * LARGEST_TRANSACTION;
 
 /// What the controller has asked for since it was last looked at.
 #[derive(Default)]
 pub(super) struct Orders {
     pub(super) stop: bool,
     pub(super) start: Option<Receiver>,
+    pub(super) clone: Option<Pending>,
 }
 
 pub(super) struct SimReceivers(pub(super) Arc<Mutex<Orders>>);
@@ -88,9 +94,13 @@ pub(super) struct Connection {
     next: usize,
     replays: bool,
     withholds: Option<usize>,
+    /// The place of which it sends more than anybody may.
+    oversized: Option<usize>,
+    /// How many transactions are in a file of its binary log.
+    file_length: usize,
     heard: u64,
     /// What the applier has no room for yet.
-    waiting: Option<Batch>,
+    waiting: VecDeque<Piece>,
     pub(super) is_over: bool,
 }
 
@@ -119,12 +129,15 @@ impl Connection {
         let twin_at = place(faults.twin);
         let length = world.history.len();
         let withheld = world.random.random_range(0..=length);
+        let oversized = world.random.random_range(0..=length);
+        let file_length = [1, 7, 50, usize::MAX][world.random.random_range(0..4)];
         let shared = Arc::clone(&receiver.shared);
         let intake = Intake::new(
             receiver.limits.clone(),
             ChecksumAlgorithm::Crc32,
             shared,
             receiver.recycled.clone(),
+            receiver.large_bytes,
         );
         // The command that asked for the stream was packet 0.
         let mut reader = PacketReader::new(4096, Limits::default().packet_bytes);
@@ -150,8 +163,10 @@ impl Connection {
             next: 0,
             replays: world.chance(faults.replay),
             withholds: world.chance(faults.withhold).then_some(withheld),
+            oversized: world.chance(faults.oversize).then_some(oversized),
+            file_length,
             heard: now,
-            waiting: None,
+            waiting: VecDeque::new(),
             is_over: false,
         }
     }
@@ -165,7 +180,8 @@ impl Connection {
 
     /// Whatever was planted is taken out; a donor that holds something back starts anew.
     pub(super) fn heal(&mut self, now: u64) {
-        if self.withholds.is_some() || self.stall_at.is_some() || self.fate != Fate::Serve {
+        let is_bad = self.withholds.is_some() || self.oversized.is_some();
+        if is_bad || self.stall_at.is_some() || self.fate != Fate::Serve {
             self.cut_at = Some(0);
             self.fate = Fate::Serve;
             self.stall_at = None;
@@ -177,7 +193,7 @@ impl Connection {
     }
 
     pub(super) fn byte_size(&self) -> usize {
-        self.intake.byte_size() + self.waiting.as_ref().map_or(0, Batch::byte_size)
+        self.intake.byte_size() + self.waiting.iter().map(Piece::byte_size).sum::<usize>()
     }
 
     pub(super) fn step(&mut self, world: &mut World, now: u64) {
@@ -279,9 +295,26 @@ impl Connection {
             let transaction = world.history.get(place);
             let is_known = self.has.contains(&transaction.gtid);
             if (is_known && !self.replays) || self.withholds == Some(place) {
+                if !is_known {
+                    world.withheld.insert(place);
+                }
                 continue;
             }
-            if donor.diverged.is_some_and(|from| place >= from) && !is_known {
+            if place.is_multiple_of(self.file_length) {
+                for event in events(&world.history.rotation(place as u64)) {
+                    self.put_event(event);
+                }
+            }
+            if self.oversized == Some(place) {
+                for event in events(&world.history.oversized(place)) {
+                    self.put_event(event);
+                }
+            }
+            if world.plant == Some(Plant::Alters) && !is_known {
+                for event in events(&world.history.altered(place)) {
+                    self.put_event(event);
+                }
+            } else if donor.diverged.is_some_and(|from| place >= from) && !is_known {
                 let bytes = world.history.conflicting(place);
                 for event in events(&bytes) {
                     self.put_event(event);
@@ -353,15 +386,8 @@ impl Connection {
                     DumpPacket::Event(event) => self.intake.push(event)?,
                     DumpPacket::End => return Err(ended()),
                 }
-                if self.intake.is_due(|| self.reader.has_packet()) {
-                    let mut batch = self.intake.take();
-                    if let Some(waiting) = &mut self.waiting {
-                        for transaction in batch.iter() {
-                            waiting.push(&transaction);
-                        }
-                        batch = self.waiting.take().unwrap_or_default();
-                    }
-                    self.waiting = Some(batch);
+                while let Some(piece) = self.intake.take(|| self.reader.has_packet()) {
+                    self.waiting.push_back(piece);
                     self.pass_on();
                 }
             }
@@ -374,24 +400,21 @@ impl Connection {
 
     /// `false` if the applier has no room for what waits.
     fn pass_on(&mut self) -> bool {
-        let Some(batch) = self.waiting.take() else {
-            return true;
-        };
-        let work = Work {
-            source: Source::Donor(self.receiver.connection),
-            batch,
-        };
-        match self.receiver.work.try_send(work) {
-            Ok(()) => true,
-            Err(error) => {
-                self.waiting = Some(error.into_inner().batch);
+        while let Some(piece) = self.waiting.pop_front() {
+            let received = Received {
+                connection: self.receiver.connection,
+                piece,
+            };
+            if let Err(error) = self.receiver.received.try_send(received) {
+                self.waiting.push_front(error.into_inner().piece);
                 let shared = &self.receiver.shared;
                 shared
                     .held_back
                     .store(true, std::sync::atomic::Ordering::Relaxed);
-                false
+                return false;
             }
         }
+        true
     }
 
     /// The most that a connection may hold.

@@ -1,5 +1,6 @@
 //! The group: its history, its members, what each of them does wrong, and the door for a joiner.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::history::History;
+use super::plants::Plant;
 use crate::binlog::ChecksumAlgorithm;
 use crate::group::{Cut, Feed, Group, GroupMember, Joined, MemberState, View};
 use crate::gtid::{GtidSet, Uuid};
@@ -30,19 +32,28 @@ pub(super) struct Faults {
     pub(super) delay: u32,
     pub(super) replay: u32,
     pub(super) withhold: u32,
+    pub(super) oversize: u32,
+    /// Chances in 1000 for each clone.
+    pub(super) clone_refuse: u32,
+    pub(super) clone_cut: u32,
     /// Chances in 1000 for each step of the group.
     pub(super) leave: u32,
     pub(super) unreachable: u32,
     pub(super) purge: u32,
     pub(super) diverge: u32,
     pub(super) lie: u32,
+    pub(super) out_of_sight: u32,
     /// Chances in 1000 for each question to the group.
     pub(super) no_answer: u32,
     /// Chances in 100,000 for each step of the joiner.
     pub(super) kill: u32,
     pub(super) torn: u32,
+    pub(super) full: u32,
     pub(super) stop: u32,
     pub(super) settings: u32,
+    pub(super) leap: u32,
+    /// Chances in 1000 for each death of the joiner that its machine dies as well.
+    pub(super) power: u32,
 }
 
 impl Faults {
@@ -58,16 +69,23 @@ impl Faults {
         delay: 0,
         replay: 0,
         withhold: 0,
+        oversize: 0,
+        clone_refuse: 0,
+        clone_cut: 0,
         leave: 0,
         unreachable: 0,
         purge: 0,
         diverge: 0,
         lie: 0,
+        out_of_sight: 0,
         no_answer: 0,
         kill: 0,
         torn: 0,
+        full: 0,
         stop: 0,
         settings: 0,
+        leap: 0,
+        power: 0,
     };
 
     /// Most faults are absent from most runs, so that those present have room to unfold.
@@ -91,16 +109,23 @@ impl Faults {
             delay: chance(500),
             replay: chance(300),
             withhold: chance(300),
+            oversize: chance(300),
+            clone_refuse: chance(500),
+            clone_cut: chance(700),
             leave: chance(300),
             unreachable: chance(200),
             purge: chance(200),
             diverge: chance(200),
             lie: chance(200),
+            out_of_sight: chance(50),
             no_answer: chance(300),
             kill: chance(1500),
             torn: chance(1500),
+            full: chance(300),
             stop: chance(300),
             settings: chance(500),
+            leap: chance(300),
+            power: chance(1000),
         }
     }
 }
@@ -136,7 +161,12 @@ pub(super) struct World {
     /// Whether the group is one that logs its views.
     pub(super) logs_views: bool,
     pub(super) views: u64,
+    /// The place of the transaction that logs the newest.
+    view_change: Option<usize>,
     pub(super) delivery: Option<Delivery>,
+    /// What some donor has left out of what it sent.
+    pub(super) withheld: BTreeSet<usize>,
+    pub(super) plant: Option<Plant>,
 }
 
 /// What the group delivers to the joiner that is a member now.
@@ -173,7 +203,10 @@ impl World {
             random,
             logs_views,
             views: 0,
+            view_change: None,
             delivery: None,
+            withheld: BTreeSet::new(),
+            plant: None,
         }
     }
 
@@ -200,6 +233,15 @@ impl World {
             members.push(shown);
         }
         View { members }
+    }
+
+    /// The transaction that logs the newest view.
+    pub(super) fn newest_view_change(&self) -> GtidSet {
+        let mut set = GtidSet::new();
+        if let Some(place) = self.view_change {
+            set.insert(&self.history.get(place).gtid);
+        }
+        set
     }
 
     /// Lets one member do one thing. `true` if a new view has to be told.
@@ -276,7 +318,13 @@ impl World {
             None if delivery.next < end => {
                 let most = (end - delivery.next).min(20);
                 let count = self.random.random_range(1..=most);
-                for place in delivery.next..delivery.next + count {
+                let mut places: Vec<usize> = (delivery.next..delivery.next + count).collect();
+                match self.plant {
+                    Some(Plant::Loses) => places.retain(|place| place % 10 != 3),
+                    Some(Plant::Swaps) => places.chunks_mut(2).for_each(<[_]>::reverse),
+                    _ => {}
+                }
+                for place in places {
                     for event in super::history::events(&self.history.get(place).bytes) {
                         delivery.assembler.push(event).expect("our own events");
                     }
@@ -306,10 +354,17 @@ impl World {
         let cut = if self.logs_views {
             self.views += 1;
             let view_id = format!("17:{}", self.views);
+            self.view_change = Some(self.history.len());
             self.history.commit_view(&view_id);
-            Cut::ViewId(view_id)
+            // Only with the set can a member tell whether a clone has brought the event along.
+            Cut::View {
+                id: view_id,
+                executed: self.history.executed(self.history.len()).clone(),
+            }
         } else {
-            Cut::Gtids(self.history.executed(self.history.len()).clone())
+            let lacks = usize::from(self.plant == Some(Plant::ShortCut));
+            let end = self.history.len().saturating_sub(lacks);
+            Cut::Gtids(self.history.executed(end).clone())
         };
         let mut assembler = Assembler::new(Limits::default(), ChecksumAlgorithm::Crc32);
         for event in super::history::events(&self.history.preamble(b"feed")) {
@@ -401,7 +456,10 @@ impl Group for SimGroup {
     }
 
     fn executed(&self) -> Result<GtidSet, Error> {
-        self.unless_unanswered(|world| world.history.executed(world.history.len()).clone())
+        self.unless_unanswered(|world| match world.plant {
+            Some(Plant::Believes) => GtidSet::new(),
+            _ => world.history.executed(world.history.len()).clone(),
+        })
     }
 
     fn donor_options(&self, _donor: &GroupMember) -> ConnectOptions {

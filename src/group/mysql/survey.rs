@@ -27,6 +27,8 @@ pub struct Visit {
     pub uuid: Uuid,
     /// Where it was reached; what kept it from serving us otherwise.
     pub outcome: Result<Endpoint>,
+    /// What keeps this user from cloning it, if he is let in at all.
+    pub no_clone: Option<Error>,
     /// Bytes and transactions of its binary logs, where the user may see them: the measure by which
     /// the cost of what is missing can be estimated.
     pub logs: Option<Logs>,
@@ -72,6 +74,7 @@ impl MySqlGroup {
                     visit.join().unwrap_or_else(|_| Visit {
                         uuid,
                         outcome: Err(Error::new(ErrorKind::Internal, "the visit panicked")),
+                        no_clone: None,
                         logs: None,
                     })
                 })
@@ -88,10 +91,13 @@ fn visit(inner: &Inner, member: &GroupMember) -> Visit {
     )
     .remedy("set group_replication_advertise_recovery_endpoints there"));
     let mut logs = None;
+    let mut no_clone = None;
     for endpoint in &member.recovery_endpoints {
         outcome = inner.connect_as(endpoint, &inner.donor_options).and_then(
             |(mut connection, _tracking)| {
-                check_privilege(&mut connection)?;
+                let grants = Grants::read(&mut connection)?;
+                no_clone = grants.check_clone().err();
+                grants.check_dump()?;
                 logs = measure(&mut connection, member);
                 Ok(endpoint.clone())
             },
@@ -103,24 +109,58 @@ fn visit(inner: &Inner, member: &GroupMember) -> Visit {
     Visit {
         uuid: member.uuid,
         outcome,
+        no_clone,
         logs,
     }
 }
 
-/// Whether the user's grants, active roles included, let it replicate.
-fn check_privilege(connection: &mut Connection) -> Result<()> {
-    let grants = connection.query("SHOW GRANTS")?;
-    for row in 0..grants.len() {
-        let grant = grants.text(row, 0)?;
-        let global = grant.contains(" ON *.* ");
-        if global && (grant.contains("REPLICATION SLAVE") || grant.contains("ALL PRIVILEGES")) {
+/// The user's privileges everywhere, those of active roles included.
+struct Grants(Vec<String>);
+
+impl Grants {
+    fn read(connection: &mut Connection) -> Result<Self> {
+        let shown = connection.query("SHOW GRANTS")?;
+        let mut privileges = Vec::new();
+        for row in 0..shown.len() {
+            privileges.extend(global_privileges(shown.text(row, 0)?));
+        }
+        Ok(Self(privileges))
+    }
+
+    fn has(&self, privilege: &str) -> bool {
+        let mut granted = self.0.iter();
+        granted.any(|granted| granted == privilege || granted == "ALL PRIVILEGES")
+    }
+
+    fn check_dump(&self) -> Result<()> {
+        if self.has("REPLICATION SLAVE") {
             return Ok(());
         }
+        Err(
+            Error::new(ErrorKind::Privilege, "the user may not replicate")
+                .remedy("GRANT REPLICATION SLAVE ON *.* to it on every member"),
+        )
     }
-    Err(
-        Error::new(ErrorKind::Privilege, "the user may not replicate")
-            .remedy("GRANT REPLICATION SLAVE ON *.* to it on every member"),
-    )
+
+    fn check_clone(&self) -> Result<()> {
+        if self.has("SELECT") && (self.has("RELOAD") || self.has("FLUSH_TABLES")) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Privilege,
+            "the user may not read every table, or not hold it still for a moment",
+        )
+        .remedy("GRANT SELECT, RELOAD ON *.* to it on every member"))
+    }
+}
+
+/// The privileges that one line of SHOW GRANTS gives on everything.
+fn global_privileges(grant: &str) -> impl Iterator<Item = String> {
+    let list = grant
+        .strip_prefix("GRANT ")
+        .and_then(|rest| rest.split_once(" ON *.* TO "))
+        .map_or("", |(list, _)| list);
+    list.split(',').map(|privilege| privilege.trim().to_owned())
 }
 
 /// The sum of the member's binary logs; `None` where the user may not see them.
@@ -139,6 +179,42 @@ fn measure(connection: &mut Connection, member: &GroupMember) -> Option<Logs> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_granted_on_everything_counts() {
+        let grants = |lines: &[&str]| {
+            Grants(
+                lines
+                    .iter()
+                    .flat_map(|line| global_privileges(line))
+                    .collect(),
+            )
+        };
+        let usual = grants(&[
+            "GRANT REPLICATION SLAVE ON *.* TO `recovery`@`%`",
+            "GRANT SELECT ON `performance_schema`.* TO `recovery`@`%`",
+        ]);
+        assert!(usual.check_dump().is_ok());
+        assert!(usual.check_clone().is_err());
+        let cloning = grants(&[
+            "GRANT SELECT, RELOAD ON *.* TO `recovery`@`%`",
+            "GRANT REPLICATION SLAVE ON `d`.* TO `recovery`@`%`",
+        ]);
+        assert!(cloning.check_dump().is_err());
+        assert!(cloning.check_clone().is_ok());
+        let dynamic = grants(&[
+            "GRANT SELECT ON *.* TO `recovery`@`%`",
+            "GRANT BACKUP_ADMIN,FLUSH_TABLES ON *.* TO `recovery`@`%`",
+        ]);
+        assert!(dynamic.check_clone().is_ok());
+        let all = grants(&["GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION"]);
+        assert!(all.check_dump().is_ok() && all.check_clone().is_ok());
+        assert!(
+            grants(&["GRANT `role`@`%` TO `recovery`@`%`"])
+                .check_dump()
+                .is_err()
+        );
+    }
 
     #[test]
     fn estimates_are_proportional_and_never_overflow() {

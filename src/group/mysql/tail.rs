@@ -18,6 +18,8 @@ const BATCH_BYTES: usize = 1 << 20;
 const HEARTBEAT_PERIOD: Duration = Duration::from_secs(10);
 /// The feed's own `server_id`: it must differ from every member's.
 const SERVER_ID: u32 = 0x7E_7016;
+/// Until it is looked whether there is room for the next part of a transaction.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -29,6 +31,15 @@ enum Ended {
     Full,
     /// Nobody takes deliveries any more.
     Closed,
+}
+
+impl From<NotDelivered> for Ended {
+    fn from(reason: NotDelivered) -> Self {
+        match reason {
+            NotDelivered::Full => Self::Full,
+            NotDelivered::Closed => Self::Closed,
+        }
+    }
 }
 
 /// Delivers until the group is left or the cache is gone.
@@ -47,6 +58,8 @@ pub(super) fn run(inner: &Inner, feed: &Feed, mut delivered: GtidSet) {
         let before = delivered.clone();
         let ended = tail(inner, feed, &source, replica_uuid, &mut delivered)
             .map_err(|error| error.at_donor(source.address.to_string()));
+        // The next source sends from its beginning what this one did not finish.
+        feed.abandon_parts();
         if delivered != before {
             pause = FIRST_PAUSE;
             last_failure = None;
@@ -115,6 +128,26 @@ fn tail(
             ));
         };
         assembler.push(event)?;
+        if assembler.ready().is_empty()
+            && (assembler.open_bytes() >= large_bytes(&assembler, feed)
+                || assembler.has_last_part())
+            && let Some(part) = assembler.take_part(Vec::new())
+        {
+            let (gtid, is_last) = (part.gtid, part.end.is_some());
+            // What is full writes to the disk. To come back later would be to begin the transaction anew,
+            // and never to get to its end.
+            let wait = || {
+                inner.pause(FULL_PAUSE);
+                !inner.has_left()
+            };
+            if let Err(reason) = feed.deliver_part(part, wait) {
+                return Ok(reason.into());
+            }
+            if is_last {
+                delivered.insert(&gtid);
+            }
+            continue;
+        }
         let ready = assembler.ready();
         let full = ready.len() >= BATCH_TRANSACTIONS || assembler.byte_size() >= BATCH_BYTES;
         if ready.is_empty() || (!full && stream.has_buffered_event()) {
@@ -124,13 +157,21 @@ fn tail(
         let gtids = batch.gtids();
         match feed.deliver(batch) {
             Ok(()) => {}
-            Err((_, NotDelivered::Full)) => return Ok(Ended::Full),
-            Err((_, NotDelivered::Closed)) => return Ok(Ended::Closed),
+            Err((_, reason)) => return Ok(reason.into()),
         }
         delivered.extend(&gtids);
         if is_avoidable(inner, source) {
             return Ok(Ended::IsDonor);
         }
+    }
+}
+
+/// How much there has to be of the transaction that is being put together, for a part of it.
+fn large_bytes(assembler: &Assembler, feed: &Feed) -> usize {
+    if assembler.is_in_parts() {
+        BATCH_BYTES.min(feed.large_bytes)
+    } else {
+        feed.large_bytes
     }
 }
 

@@ -10,7 +10,7 @@ use std::{env, thread};
 
 use crossbeam_channel::bounded;
 
-use super::tests::{CHANNEL, Contents, gtids};
+use super::tests::{CHANNEL, Contents, gtids, loaded, own};
 use super::*;
 use crate::sample::{Change, Item, Source};
 
@@ -26,6 +26,7 @@ fn options(directory: &Path, segment_bytes: u64) -> RelayLogOptions {
         directory: directory.to_owned(),
         segment_bytes,
         server_id: 7,
+        large_bytes: 1000,
         limits: Limits::default(),
     }
 }
@@ -92,11 +93,23 @@ fn write(directory: &Path) -> Result<()> {
             last += 1;
             add(&mut source, last);
         }
-        log.append(&source.take(), false)?;
+        let batch = source.take();
+        if last % 4 == 1 {
+            // As a large transaction comes.
+            for part in batch
+                .iter()
+                .flat_map(|whole| PartSlice::of(&whole, 300).map(own))
+            {
+                log.append_part(&part)?;
+            }
+        } else {
+            log.append(&batch, false)?;
+        }
         log.write(Duration::ZERO)?;
         tell("safe", last);
         if last % 3 == 0 {
-            while let Some(batch) = log.read(Batch::new())? {
+            while let Some(load) = log.read(Batch::new())? {
+                let batch = loaded(load)?;
                 read = read.max(batch.last().unwrap().gtid().gno);
             }
             executed = read;

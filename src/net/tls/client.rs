@@ -12,10 +12,13 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+};
 
 use super::{certificates, unreadable};
-use crate::net::{ConnectOptions, SslMode};
+use crate::net::{ConnectOptions, SslMode, TlsVersions};
 use crate::{Error, ErrorKind, Result};
 
 /// Certificates made for no name are checked for none, so any name will do where it is not compared.
@@ -44,7 +47,7 @@ pub(super) fn config(options: &ConnectOptions) -> Result<ClientConfig> {
     };
     let verifier = verifier(options, &provider)?;
     let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions(options.tls_versions))
         .map_err(|error| unusable("TLS", error))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
@@ -67,6 +70,17 @@ pub(super) fn config(options: &ConnectOptions) -> Result<ClientConfig> {
     // As MySQL's clients, which name the server only with --tls-sni-servername.
     config.enable_sni = false;
     Ok(config)
+}
+
+static ONLY_12: [&SupportedProtocolVersion; 1] = [&TLS12];
+static ONLY_13: [&SupportedProtocolVersion; 1] = [&TLS13];
+
+fn versions(versions: TlsVersions) -> &'static [&'static SupportedProtocolVersion] {
+    match versions {
+        TlsVersions::Both => rustls::ALL_VERSIONS,
+        TlsVersions::Only12 => &ONLY_12,
+        TlsVersions::Only13 => &ONLY_13,
+    }
 }
 
 fn verifier(

@@ -9,7 +9,7 @@ use crate::recovery::{Action, OnlineRule};
 use crate::{Error, ErrorKind};
 
 /// How long to wait before the group is asked again what it has executed.
-const READ_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// How often the members are looked at while something that the group had executed does not come.
 const LOOK_FOR_GAP: Duration = Duration::from_secs(60);
@@ -51,10 +51,14 @@ impl Machine {
     }
 
     pub(super) fn group_executed(&mut self, set: GtidSet) {
-        if let State::CatchUp(catch_up) = &mut self.state {
-            catch_up.group_executed = Some(set);
+        match &mut self.state {
+            State::ReadingCut { .. } => self.cut_read(set),
+            State::CatchUp(catch_up) => {
+                catch_up.group_executed = Some(set);
+                self.check_online();
+            }
+            _ => {}
         }
-        self.check_online();
     }
 
     pub(super) fn read_group_later(&mut self) {

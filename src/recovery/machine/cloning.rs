@@ -12,6 +12,7 @@ use rand::seq::SliceRandom;
 
 use super::{Machine, State};
 use crate::group::{Cut, GroupMember};
+use crate::gtid::GtidSet;
 use crate::net::Endpoint;
 use crate::recovery::plan::can_be_cloned;
 use crate::recovery::{Action, Method, Plan};
@@ -78,11 +79,25 @@ impl Machine {
 
     /// Phase 1 behind a clone, which may have brought everything, and more than the cut.
     pub(super) fn fetch_rest(&mut self) {
-        if self.cut_reached() {
+        if matches!(self.cut, Cut::ViewId(_)) {
+            self.read_cut();
+        } else if self.cut_reached() {
             self.start_catch_up();
         } else {
             self.begin_transfer();
         }
+    }
+
+    /// MySQL joins a second time behind a clone, and waits for the view change of that. What the group
+    /// has executed by now holds all that it had executed at the join.
+    pub(super) fn read_cut(&mut self) {
+        self.enter(State::ReadingCut { again: None });
+        self.act(Action::ReadGroupExecuted);
+    }
+
+    pub(super) fn cut_read(&mut self, executed: GtidSet) {
+        self.cut = Cut::Gtids(executed);
+        self.fetch_rest();
     }
 
     pub(super) fn clone_failed(&mut self, error: Error, dropped: bool) {

@@ -134,7 +134,6 @@ impl Machine {
         }
     }
 
-    /// Nobody has what is missing.
     /// Nothing brings what is missing. `remedy` is that of the last clone that was tried.
     pub(super) fn impossible(&mut self, reason: &str, remedy: Option<&str>) {
         if self.view.online().next().is_none() {

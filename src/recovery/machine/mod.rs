@@ -28,7 +28,7 @@ use super::{Action, End, Input, Phase, Settings};
 use crate::group::{Cut, MemberState, View};
 use crate::gtid::{GtidSet, Uuid};
 use crate::{Error, ErrorKind};
-use catch_up::CatchUp;
+use catch_up::{CatchUp, READ_AGAIN};
 use cloning::Cloning;
 use transfer::{Current, Step};
 
@@ -50,6 +50,11 @@ enum State {
         asked: bool,
     },
     Cloning(Cloning),
+    /// A clone may hold the view change already, which no donor will send then: the group is asked
+    /// what phase 1 has to bring instead, once more at `again` where nobody could say.
+    ReadingCut {
+        again: Option<Duration>,
+    },
     Transfer(Step),
     CatchUp(CatchUp),
     Online,
@@ -136,6 +141,7 @@ impl Machine {
         let state = match &self.state {
             State::Joining { deadline } => Some(*deadline),
             State::Rechecking { at, asked: false } => Some(*at),
+            State::ReadingCut { again } => *again,
             State::Transfer(step) => step.next_wakeup(),
             State::CatchUp(catch_up) => Some(catch_up.next_wakeup()),
             _ => None,
@@ -150,7 +156,9 @@ impl Machine {
     pub fn phase(&self) -> Phase {
         match &self.state {
             State::ApplyingRelayLog { .. } => Phase::RelayLog,
-            State::ReadingOwn { cloned: true } | State::Cloning(_) => Phase::Cloning,
+            State::ReadingOwn { cloned: true } | State::Cloning(_) | State::ReadingCut { .. } => {
+                Phase::Cloning
+            }
             State::ReadingOwn { .. } | State::Joining { .. } | State::Rechecking { .. } => {
                 Phase::Joining
             }
@@ -251,6 +259,7 @@ impl Machine {
         match &self.state {
             State::Joining { deadline } if *deadline <= self.now => self.join_timed_out(),
             State::Rechecking { at, asked: false } if *at <= self.now => self.recheck(),
+            State::ReadingCut { again: Some(at) } if *at <= self.now => self.read_cut(),
             State::Transfer(step) if step.next_wakeup().is_some_and(|at| at <= self.now) => {
                 self.step_due();
             }
@@ -309,6 +318,7 @@ impl Machine {
         info!("the group could not be read: {error}");
         match &mut self.state {
             State::Rechecking { .. } => self.recheck_later(),
+            State::ReadingCut { again } => *again = Some(self.now + READ_AGAIN),
             State::Transfer(Step::Reading { slept }) => {
                 let slept = *slept;
                 self.take_donor(slept);
@@ -321,7 +331,9 @@ impl Machine {
     /// While a donor serves, its connection says more; ONLINE, there is only waiting.
     fn group_unreachable(&mut self, error: Error) {
         match self.state {
-            State::Rechecking { .. } | State::CatchUp(_) => self.fail(error),
+            State::Rechecking { .. } | State::ReadingCut { .. } | State::CatchUp(_) => {
+                self.fail(error);
+            }
             _ => info!("the group is out of reach: {error}"),
         }
     }
@@ -368,6 +380,7 @@ impl State {
             Self::Joining { .. } => "Joining",
             Self::Rechecking { .. } => "Rechecking",
             Self::Cloning(_) => "Cloning",
+            Self::ReadingCut { .. } => "ReadingCut",
             Self::Transfer(step) => step.name(),
             Self::CatchUp(_) => "CatchUp",
             Self::Online => "Online",

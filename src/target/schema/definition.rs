@@ -191,12 +191,24 @@ impl TableDefinition {
                 .columns
                 .push(ColumnDefinition::from_physical(name, column));
         }
+        definition.add_primary_key(primary_key)?;
+        Ok(definition)
+    }
+
+    /// Adds a primary key on these columns, each with the length of its prefix or 0, where there are any.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] where a column is not there.
+    pub(crate) fn add_primary_key(&mut self, primary_key: &[(usize, u32)]) -> Result<()> {
         let mut parts = Vec::with_capacity(primary_key.len());
         for &(column, prefix) in primary_key {
-            if column >= columns.len() {
+            if column >= self.columns.len() {
                 return Err(Error::new(
                     ErrorKind::Malformed,
-                    format!("primary key names column {column} of {}", columns.len()),
+                    format!(
+                        "primary key names column {column} of {}",
+                        self.columns.len()
+                    ),
                 ));
             }
             parts.push(KeyPart {
@@ -206,14 +218,14 @@ impl TableDefinition {
             });
         }
         if !parts.is_empty() {
-            definition.indexes.push(Index {
+            self.indexes.push(Index {
                 name: "PRIMARY".to_owned(),
                 unique: true,
                 parts: Some(parts),
             });
         }
-        definition.choose_key();
-        Ok(definition)
+        self.choose_key();
+        Ok(())
     }
 
     /// Index of the column called `name`, in any case.

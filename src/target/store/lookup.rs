@@ -1,8 +1,10 @@
 //! Rows by the values of their keys.
 
-use super::reader::{Row, Scan, Snapshot};
-use crate::target::schema::{ColumnDefinition, KeyValue, TableName};
-use crate::{Error, ErrorKind, Result};
+use super::reader::{Scan, Snapshot};
+use crate::Result;
+use crate::target::schema::{KeyValue, TableName};
+use crate::target::tables::lookup;
+use crate::target::tables::row::Row;
 
 impl Snapshot {
     /// The row whose primary key has these values, one for each of its columns. Values are equal as the
@@ -24,16 +26,8 @@ impl Snapshot {
     /// [`ErrorKind::Schema`] where there is no such table, where its rows have no key, or where the values
     /// are none of the key's columns.
     pub fn find(&self, table: &TableName, key: &[KeyValue<'_>]) -> Result<Option<Row<'_>>> {
-        let definition = self.definition(table);
-        let parts = definition.map_or(0, |definition| definition.primary_key.len());
-        let encoded = self.encode(table, key)?;
-        if key.len() != parts {
-            return Err(unfit(
-                table,
-                format!("its key has {parts} columns, not {}", key.len()),
-            ));
-        }
-        self.get(table, &encoded)
+        let key = lookup::whole_key(self.known(table)?, key)?;
+        self.get(table, &key)
     }
 
     /// The rows whose keys begin with values from `from` on and up to `to`, both included, in the order of
@@ -47,45 +41,14 @@ impl Snapshot {
         from: &[KeyValue<'_>],
         to: &[KeyValue<'_>],
     ) -> Result<Range<'_>> {
-        let from = self.encode(table, from)?;
-        let to = self.encode(table, to)?;
+        let known = self.known(table)?;
+        let from = lookup::beginning(known, from)?;
+        let to = lookup::beginning(known, to)?;
         Ok(Range {
             scan: self.scan_from(table, &from)?,
             to,
         })
     }
-
-    /// The beginning that all keys with these values have.
-    fn encode(&self, table: &TableName, values: &[KeyValue<'_>]) -> Result<Vec<u8>> {
-        let (definition, encoder) = self.key_of(table)?;
-        let columns = definition.primary_key.iter();
-        let columns = columns.map(|part| definition.columns.get(part.column));
-        let packed = columns.zip(values).map(|(column, value)| {
-            let packed = column.map(|column: &ColumnDefinition| column.pack(value));
-            packed
-                .unwrap_or_else(|| Err("a column is not known".to_owned()))
-                .map_err(|reason| unfit(table, reason))
-        });
-        let packed = packed.collect::<Result<Vec<_>>>()?;
-        if packed.len() != values.len() {
-            let parts = definition.primary_key.len();
-            return Err(unfit(
-                table,
-                format!("its key has {parts} columns, not {}", values.len()),
-            ));
-        }
-        let mut key = Vec::new();
-        encoder.encode_values(packed.iter().map(Vec::as_slice), &mut key)?;
-        Ok(key)
-    }
-}
-
-#[cold]
-fn unfit(table: &TableName, reason: String) -> Error {
-    Error::new(
-        ErrorKind::Schema,
-        format!("no key of table {table}: {reason}"),
-    )
 }
 
 /// The rows between two keys, in the order of their keys.

@@ -21,25 +21,16 @@
 //! DIR/relay/                             relay logs of the member that the store belongs to
 //! ```
 //!
-//! - `tree`: the rows of one table;
-//! - `state`: everything at one commit number, and how it is published;
-//! - `layout`: columns, row images, keys;
-//! - `apply`, `rows`, `schema_change`, `xa`: transactions on a state;
+//! - `tree`: the rows of one table; what transactions do to them is in `tables`;
 //! - `reader`, `lookup`: what others read;
 //! - `checkpoint`: states in files;
 //! - `clone`: all of it replaced with a donor's.
 
-mod apply;
 mod checkpoint;
 mod clone;
-mod layout;
 mod lookup;
 mod reader;
-mod rows;
-mod schema_change;
-mod state;
-mod tree;
-mod xa;
+pub(super) mod tree;
 
 #[cfg(test)]
 mod tests;
@@ -53,20 +44,29 @@ use crate::journal::index::Index;
 use crate::journal::lock::Lock;
 use crate::journal::recover::recover;
 use crate::journal::{Journal, JournalOptions, LogTail, Position};
+use crate::target::tables;
+use crate::target::tables::apply::{Applier, GroupLog};
+use crate::target::tables::clone::Copy;
 use crate::target::{CloneRecipient, Target};
-use crate::transaction::Batch;
+use crate::transaction::{Batch, Transaction};
 use crate::{Error, ErrorKind, Limits, Result};
 
-use apply::Applier;
 use checkpoint::Checkpointer;
-use state::{Published, State};
+use tree::Tree;
 
-pub(crate) use layout::Layout;
+pub use crate::target::tables::row::Row;
 pub use lookup::Range;
-pub use reader::{Reader, Row, Scan, Snapshot};
+pub use reader::{Reader, Scan, Snapshot};
+
+type State = tables::state::State<Tree>;
+type Table = tables::state::Table<Tree>;
+type Published = tables::state::Published<State>;
 
 /// The directory of relay logs in the store's.
 pub(crate) const RELAY_LOGS: &str = "relay";
+
+/// Default of `replica_parallel_workers`.
+pub(crate) const PARALLEL_WORKERS: usize = 4;
 
 /// How a store works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +81,10 @@ pub struct StoreOptions {
     /// more, and snapshots that are held keep what was changed since. A group commit that would need more
     /// is refused whole, before it is logged; one that takes rows away never is. Default: no bound.
     pub memory_bytes: Option<u64>,
+    /// How many threads change rows where many transactions wait, each those of tables of its own,
+    /// beside the thread that calls. With 1 there is none: everything happens in order on that thread.
+    /// What is committed is the same. Default 4, as MySQL has it.
+    pub replica_parallel_workers: usize,
     /// Bounds on what is read from its files.
     pub limits: Limits,
 }
@@ -91,6 +95,7 @@ impl Default for StoreOptions {
             journal: JournalOptions::default(),
             checkpoint_log_bytes: 256 << 20,
             memory_bytes: None,
+            replica_parallel_workers: PARALLEL_WORKERS,
             limits: Limits::default(),
         }
     }
@@ -129,7 +134,7 @@ pub struct Store {
     /// the checkpoints.
     purged_at: (u64, u64),
     /// A clone that failed, as far as it came.
-    unfinished: Option<clone::Copy>,
+    unfinished: Option<Copy<Tree>>,
     /// Held until everything else is closed.
     _lock: Lock,
 }
@@ -156,12 +161,12 @@ impl Store {
         std::fs::create_dir_all(directory)
             .map_err(|error| io_error("make the store's directory", directory, error))?;
         let lock = Lock::take(directory)?;
-        let mut state = checkpoint::newest(directory)?.unwrap_or_else(State::empty);
+        let mut state = checkpoint::newest(directory)?.unwrap_or_else(|| State::empty(()));
         if clone::begins_log(&state) {
             clone::finish(&disk, directory, &options, &state)?;
         }
         let from = start_of_replay(&state);
-        let mut applier = Applier::default();
+        let mut applier = Applier::new(options.replica_parallel_workers);
         let mut log_bytes = 0;
         let mut replay = |batch: &Batch| {
             log_bytes += batch.byte_size() as u64;
@@ -205,13 +210,13 @@ impl Store {
         let directory = directory.as_ref();
         let options = StoreOptions::default();
         let index = Index::read(directory, &options.journal.base_name)?;
-        let mut state = checkpoint::newest(directory)?.unwrap_or_else(State::empty);
+        let mut state = checkpoint::newest(directory)?.unwrap_or_else(|| State::empty(()));
         if clone::begins_log(&state) && !index.segments().contains(&state.position.segment) {
             // A clone whose log is not begun yet: its rows are all there is.
             return Ok(Snapshot::new(Arc::new(state)));
         }
         let from = start_of_replay(&state);
-        let mut applier = Applier::default();
+        let mut applier = Applier::new(options.replica_parallel_workers);
         let recovered = recover(&index, &options.limits, from, &mut |batch| {
             replay(&mut applier, &mut state, batch)
         })?;
@@ -257,25 +262,10 @@ impl Store {
 
     /// Applies and logs all transactions up to the first that cannot be.
     fn apply_in_memory(&mut self, batch: &Batch) -> Result<()> {
-        for (index, transaction) in batch.iter().enumerate() {
-            let done = self
-                .applier
-                .apply(&mut self.state, &transaction)
-                .and_then(|()| self.journal.append(&transaction));
-            if let Err(error) = done {
-                self.step_back();
-                if error.fault() == crate::Fault::Target {
-                    self.journal.roll_back();
-                    return Err(error);
-                }
-                // Part of that transaction may have been applied: begin the group anew without it.
-                for transaction in batch.iter().take(index) {
-                    self.applier.apply(&mut self.state, &transaction)?;
-                }
-                return Err(error);
-            }
-        }
-        Ok(())
+        let before = self.published.get();
+        let journal = &mut self.journal;
+        self.applier
+            .apply_group(&mut self.state, &before, batch, journal)
     }
 
     /// Whether the tables may be as large as they have become.
@@ -340,6 +330,16 @@ impl Store {
     }
 }
 
+impl GroupLog for Journal {
+    fn append(&mut self, transaction: &Transaction<'_>) -> Result<()> {
+        Self::append(self, transaction)
+    }
+
+    fn roll_back(&mut self) {
+        Self::roll_back(self);
+    }
+}
+
 impl Target for Store {
     fn gtid_executed(&self) -> GtidSet {
         self.state.gtid_executed.clone()
@@ -384,18 +384,19 @@ fn start_of_replay(state: &State) -> Option<(Position, GtidSet)> {
 }
 
 fn replay(applier: &mut Applier, state: &mut State, batch: &Batch) -> Result<()> {
-    for transaction in batch.iter() {
-        applier.apply(state, &transaction).map_err(|error| {
-            Error::new(
-                ErrorKind::TargetCorrupt,
-                format!("the store's own log cannot be applied: {}", error.message()),
-            )
-            .at_gtid(*transaction.gtid())
-            .remedy("remove the store and recover the member anew")
-            .caused_by(error)
-        })?;
-    }
-    Ok(())
+    applier.apply_all(state, batch).map_err(|error| {
+        let corrupt = Error::new(
+            ErrorKind::TargetCorrupt,
+            format!("the store's own log cannot be applied: {}", error.message()),
+        )
+        .remedy("remove the store and recover the member anew");
+        let gtid = error.gtid().copied();
+        let corrupt = corrupt.caused_by(error);
+        match gtid {
+            Some(gtid) => corrupt.at_gtid(gtid),
+            None => corrupt,
+        }
+    })
 }
 
 /// Rows and log have to agree about what was executed: a log whose beginning is gone without a

@@ -5,18 +5,16 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::apply::Applier;
-use super::layout::Layout;
-use super::rows::keyless_number;
-use super::state::{Published, State, Table};
 use super::tree::Cursor;
-use crate::binlog::{Cell, Column, TextStyle, Value, write_escaped};
+use super::{Published, State, Table};
 use crate::gtid::GtidSet;
 use crate::journal::Position;
-use crate::target::key::KeyEncoder;
-use crate::target::schema::{
-    Catalog, ColumnDefinition, DataType, TableDefinition, TableName, to_utf8,
-};
+use crate::target::schema::{Catalog, TableDefinition, TableName};
+use crate::target::tables::apply::Applier;
+use crate::target::tables::layout::Layout;
+use crate::target::tables::row::Row;
+use crate::target::tables::rows::keyless_number;
+use crate::target::tables::text::Line;
 use crate::transaction::Batch;
 use crate::{Error, ErrorKind, Result};
 
@@ -132,22 +130,7 @@ impl Snapshot {
     pub fn get(&self, table: &TableName, key: &[u8]) -> Result<Option<Row<'_>>> {
         let table = self.known(table)?;
         let image = table.rows.get(key);
-        Ok(image.map(|image| Row {
-            layout: &table.layout,
-            image,
-        }))
-    }
-
-    /// How a table's keys are made, where its rows have any.
-    pub(super) fn key_of(&self, table: &TableName) -> Result<(&TableDefinition, &KeyEncoder)> {
-        let known = self.known(table)?;
-        match known.layout.encoder() {
-            Some(encoder) => Ok((&known.layout.definition, encoder)),
-            None => Err(Error::new(
-                ErrorKind::Schema,
-                format!("the rows of table {table} have no key"),
-            )),
-        }
+        Ok(image.map(|image| Row::new(&table.layout, image)))
     }
 
     /// All rows of a table in the order of their keys.
@@ -195,7 +178,7 @@ impl Snapshot {
         Ok(table.rows.len())
     }
 
-    fn known(&self, name: &TableName) -> Result<&Table> {
+    pub(super) fn known(&self, name: &TableName) -> Result<&Table> {
         match self.state.table(name) {
             Some(table) => Ok(table),
             None => Err(Error::new(
@@ -226,145 +209,6 @@ impl<'a> Iterator for Scan<'a> {
     /// The next key and its row.
     fn next(&mut self) -> Option<Self::Item> {
         let (key, image) = self.cursor.next()?;
-        let row = Row {
-            layout: self.layout,
-            image,
-        };
-        Some((key, row))
-    }
-}
-
-/// One row of a snapshot.
-#[derive(Debug, Clone, Copy)]
-pub struct Row<'a> {
-    layout: &'a Layout,
-    image: &'a [u8],
-}
-
-impl<'a> Row<'a> {
-    /// The row as a full row image of the binary log: NULL bitmap, then the values.
-    pub fn image(&self) -> &'a [u8] {
-        self.image
-    }
-
-    /// The columns of the image.
-    pub fn columns(&self) -> &'a [Column] {
-        self.layout.columns()
-    }
-
-    /// Where each column's value is in the image.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Malformed`] where the image is damaged.
-    pub fn cells(&self, cells: &mut Vec<Cell>) -> Result<()> {
-        self.layout.cells(self.image, cells)
-    }
-
-    /// The values, in the order of the columns.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Malformed`] where the image is damaged.
-    pub fn values(&self) -> Result<Vec<Value<'a>>> {
-        let mut cells = Vec::new();
-        self.cells(&mut cells)?;
-        let columns = self.columns().iter().zip(&cells);
-        columns
-            .map(|(column, cell)| match cell.bytes(self.image) {
-                Some(bytes) => column.decode(bytes),
-                None => Ok(Value::Null),
-            })
-            .collect()
-    }
-}
-
-/// Rows as lines of text.
-struct Line<'a> {
-    layout: &'a Layout,
-    styles: Vec<Style<'a>>,
-    cells: Vec<Cell>,
-    text: Vec<u8>,
-    bytes: Vec<u8>,
-}
-
-/// How the values of one column are printed.
-struct Style<'a> {
-    text: TextStyle<'a>,
-    /// The collation of text that may be in another character set than UTF-8.
-    collation: Option<u16>,
-    visible: bool,
-}
-
-impl<'a> Line<'a> {
-    fn new(layout: &'a Layout) -> Self {
-        let styles = layout.definition.columns.iter().map(style).collect();
-        Self {
-            layout,
-            styles,
-            cells: Vec::new(),
-            text: Vec::new(),
-            bytes: Vec::new(),
-        }
-    }
-
-    /// Sets `bytes` to the line of a row.
-    fn write(&mut self, image: &[u8]) -> Result<()> {
-        self.bytes.clear();
-        self.layout.cells(image, &mut self.cells)?;
-        let columns = self.layout.columns().iter().zip(&self.cells);
-        let shown = columns.zip(&self.styles).filter(|(_, style)| style.visible);
-        for (index, ((column, cell), style)) in shown.enumerate() {
-            if index > 0 {
-                self.bytes.push(b'\t');
-            }
-            let Some(value) = cell.bytes(image) else {
-                write_escaped(None, &mut self.bytes);
-                continue;
-            };
-            self.text.clear();
-            let value = column.decode(value)?;
-            value.write_text(&style.text, &mut self.text)?;
-            match style.collation {
-                Some(collation) => {
-                    let text = to_utf8(collation, &self.text).ok_or_else(|| {
-                        Error::new(
-                            ErrorKind::Unsupported,
-                            format!("text of collation {collation} cannot be printed in UTF-8"),
-                        )
-                    })?;
-                    write_escaped(Some(&text), &mut self.bytes);
-                }
-                None => write_escaped(Some(&self.text), &mut self.bytes),
-            }
-        }
-        self.bytes.push(b'\n');
-        Ok(())
-    }
-}
-
-fn style(column: &ColumnDefinition) -> Style<'_> {
-    let members: &[String] = match &column.data_type {
-        DataType::Enum(members) | DataType::Set(members) => members,
-        _ => &[],
-    };
-    let decimals = match column.data_type {
-        DataType::Float(Some((_, decimals))) | DataType::Double(Some((_, decimals))) => {
-            Some(decimals)
-        }
-        _ => None,
-    };
-    // The names of members are in UTF-8 already.
-    let is_text = matches!(
-        column.data_type,
-        DataType::Char(_) | DataType::VarChar(_) | DataType::Text(_)
-    );
-    Style {
-        text: TextStyle {
-            members,
-            decimals,
-            zerofill: column.zerofill.map(|width| width.min(255) as u8),
-            utc_offset_s: 0,
-        },
-        collation: is_text.then_some(column.collation),
-        visible: column.visible,
+        Some((key, Row::new(self.layout, image)))
     }
 }

@@ -33,6 +33,7 @@ use mysql_common::proto::MySerialize;
 pub use secret::Secret;
 pub use verdict::{AwaitVerdict, Verdict};
 
+use super::compression::Compression;
 use super::server_error::{ERR_HEADER, ServerError};
 use crate::{Error, ErrorKind, Result};
 
@@ -68,6 +69,8 @@ pub struct LoginOptions {
     pub max_packet_bytes: u32,
     /// Connection attributes, as shown in performance_schema.session_connect_attrs.
     pub attributes: HashMap<String, String>,
+    /// What the connection is to be compressed with once the login is done.
+    pub compression: Compression,
 }
 
 /// A server's version number.
@@ -206,13 +209,25 @@ impl AwaitGreeting {
                 );
             }
         };
+        let compression = compression_capability(self.options.compression);
+        if !offered.contains(compression) {
+            let name = self.options.compression.name();
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("the server does not offer {name} compression"),
+            )
+            .remedy(format!(
+                "add {name} to the server's protocol_compression_algorithms, or use another \
+                 algorithm"
+            )));
+        }
         let mut nonce = greeting.nonce();
         nonce.truncate(NONCE_LENGTH);
         let mut login = Greeting {
             options: self.options,
             server,
             nonce,
-            capabilities: wanted_capabilities() & offered,
+            capabilities: (wanted_capabilities() | compression) & offered,
         };
         if !encrypt {
             let (response, next) = login.respond(false)?;
@@ -257,6 +272,15 @@ fn wanted_capabilities() -> CapabilityFlags {
         | CapabilityFlags::CLIENT_CONNECT_ATTRS
 }
 
+/// A client asks for one: of several the server would choose.
+fn compression_capability(compression: Compression) -> CapabilityFlags {
+    match compression {
+        Compression::Uncompressed => CapabilityFlags::empty(),
+        Compression::Zlib => CapabilityFlags::CLIENT_COMPRESS,
+        Compression::Zstd { .. } => CapabilityFlags::CLIENT_ZSTD_COMPRESSION_ALGORITHM,
+    }
+}
+
 impl Greeting {
     /// Answers as a caching_sha2_password client whatever the server's default is: the server
     /// switches where the account has another plugin, and no other plugin sees the password.
@@ -267,6 +291,7 @@ impl Greeting {
             .then(|| self.options.attributes.clone());
         let user = self.options.user.clone().into_bytes();
         let (capabilities, max_packet_bytes) = (self.capabilities, self.options.max_packet_bytes);
+        let compression = self.options.compression;
         let (answer, next) = AwaitVerdict::begin(self, secure)?;
         let response = HandshakeResponse::new(
             Some(answer),
@@ -281,6 +306,9 @@ impl Greeting {
         );
         let mut packet = Vec::new();
         response.serialize(&mut packet);
+        if let Compression::Zstd { level } = compression {
+            packet.push(level);
+        }
         Ok((packet, next))
     }
 }

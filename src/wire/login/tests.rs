@@ -29,6 +29,7 @@ fn options(encryption: Encryption) -> LoginOptions {
         get_public_key: false,
         max_packet_bytes: 1 << 30,
         attributes: HashMap::new(),
+        compression: Compression::Uncompressed,
     }
 }
 

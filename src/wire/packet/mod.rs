@@ -57,6 +57,8 @@ pub struct PacketReader {
     packet: Range<usize>,
     /// The sequence number that the next packet must carry.
     sequence: u8,
+    /// Whether it must.
+    is_in_order: bool,
     join: Join,
     joined: Vec<u8>,
     limit: usize,
@@ -85,6 +87,7 @@ impl PacketReader {
             end: 0,
             packet: 0..0,
             sequence: 0,
+            is_in_order: true,
             join: Join::None,
             joined: Vec::new(),
             limit,
@@ -144,7 +147,7 @@ impl PacketReader {
             if length < MAX_CHUNK
                 && length <= body.len()
                 && length <= self.limit
-                && sequence == self.sequence
+                && (sequence == self.sequence || !self.is_in_order)
             {
                 let start = self.start + HEADER_LENGTH;
                 self.start = start + length;
@@ -229,7 +232,7 @@ impl PacketReader {
     }
 
     fn check(&self, length: usize, sequence: u8) -> Result<()> {
-        if sequence != self.sequence {
+        if sequence != self.sequence && self.is_in_order {
             return Err(Error::new(
                 ErrorKind::Malformed,
                 format!(
@@ -312,6 +315,12 @@ impl PacketReader {
     #[cfg(any(fuzzing, test))]
     pub(super) fn held_bytes(&self) -> usize {
         self.buffer.len() + self.joined.capacity()
+    }
+
+    /// From now on the numbers of packets are not looked at: inside of [compressed
+    /// frames](super::compression) they have gaps.
+    pub fn ignore_order(&mut self) {
+        self.is_in_order = false;
     }
 
     /// The sequence number of the next packet, in either direction.

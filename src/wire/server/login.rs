@@ -319,6 +319,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::compression::Compression;
     use crate::wire::login::{
         AwaitGreeting, AwaitVerdict, Encryption, Greeted, LoginOptions, Secret, Verdict,
     };
@@ -355,6 +356,7 @@ mod tests {
             get_public_key: false,
             max_packet_bytes: 1 << 24,
             attributes: HashMap::from([("program_name".into(), "test".into())]),
+            compression: Compression::Uncompressed,
         };
         let (greeting, mut login) = greet(policy);
         let (response, mut client) = match AwaitGreeting::new(options).handle(&greeting).unwrap() {

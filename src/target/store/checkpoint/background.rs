@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::super::state::{Published, State};
+use super::super::{Published, State};
 use super::write;
 use crate::journal::disk::Disk;
 use crate::target::CloneFailure;

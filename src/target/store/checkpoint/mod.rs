@@ -38,7 +38,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use background::Checkpointer;
 
-use super::state::State;
+use super::State;
 use crate::Result;
 use crate::journal::disk::{Disk, io_error};
 

@@ -6,18 +6,16 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::layout::Layout;
-use super::super::rows::keyless_key;
-use super::super::state::{State, Table};
 use super::super::tree::{Builder, Tree};
-use super::super::xa::{Prepared, Xid};
+use super::super::{State, Table};
 use super::{MAGIC, kind};
-use crate::binlog::{ChecksumAlgorithm, EventHeader};
 use crate::gtid::GtidSet;
 use crate::journal::Position;
 use crate::journal::disk::io_error;
 use crate::target::schema::{Catalog, TableName};
-use crate::transaction::{Assembler, Batch};
+use crate::target::tables::layout::Layout;
+use crate::target::tables::rows::keyless_key;
+use crate::target::tables::xa::{Prepared, Xid};
 use crate::{Error, ErrorKind, Limits, Result};
 
 /// Reads a whole checkpoint.
@@ -177,7 +175,7 @@ impl<'a> Content<'a> {
     }
 
     fn head(&mut self) -> Result<State> {
-        let mut state = State::empty();
+        let mut state = State::empty(());
         state.commit_number = self.u64()?;
         state.position = Position {
             segment: self.u64()?,
@@ -199,20 +197,7 @@ impl<'a> Content<'a> {
             gtrid: self.bytes()?.to_vec(),
             bqual: self.bytes()?.to_vec(),
         };
-        let mut assembler = Assembler::new(Limits::default(), ChecksumAlgorithm::None);
-        assembler.push(self.bytes()?)?;
-        while !self.0.is_empty() {
-            let header = EventHeader::decode(self.0)?;
-            assembler.push(self.take(header.length as usize)?)?;
-        }
-        let batch = assembler.take(Batch::new());
-        if batch.len() != 1 {
-            return Err(damaged("a prepared XA transaction is not whole"));
-        }
-        let prepared = Prepared {
-            batch: Arc::new(batch),
-        };
-        Ok((xid, prepared))
+        Ok((xid, Prepared::decode(self.take(self.0.len())?)?))
     }
 }
 

@@ -3,15 +3,14 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::super::rows::keyless_number;
-use super::super::state::{State, Table};
-use super::super::xa::{Prepared, Xid};
+use super::super::{State, Table};
 use super::{MAGIC, ROWS_BLOCK, file_name, kind, list, read, remove_older};
-use crate::binlog::ChecksumAlgorithm;
 use crate::gtid::Encoding;
 use crate::journal::disk::{Disk, io_error};
 use crate::journal::index::Index;
 use crate::target::CloneFailure;
+use crate::target::tables::rows::keyless_number;
+use crate::target::tables::xa::{Prepared, Xid};
 use crate::{Error, ErrorKind, Result};
 
 /// Checkpoints that are kept.
@@ -141,22 +140,11 @@ impl Writer<'_> {
     }
 
     fn prepared(&mut self, xid: &Xid, prepared: &Prepared) -> Result<()> {
-        let Some(transaction) = prepared.batch.first() else {
-            return Err(Error::new(
-                ErrorKind::Internal,
-                "prepared XA transaction without events",
-            ));
-        };
         self.begin(kind::PREPARED);
         self.block.extend_from_slice(&xid.format_id.to_le_bytes());
         self.bytes(&xid.gtrid);
         self.bytes(&xid.bqual);
-        let format = (**transaction.format()).clone();
-        let mut event = Vec::new();
-        let format = format.with_checksum(ChecksumAlgorithm::None);
-        format.encode(0, 0, false, &mut event);
-        self.bytes(&event);
-        self.block.extend_from_slice(transaction.bytes());
+        prepared.encode(&mut self.block)?;
         self.end()
     }
 

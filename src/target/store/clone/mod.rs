@@ -1,58 +1,42 @@
 //! The store's side of a clone: a copy is made in memory, and takes the place of everything when it is
 //! complete and checked.
 //!
+//! It is written as a checkpoint that begins a new log, read back and compared with its checksums, and
+//! renamed: that is the moment at which it is the store's data. What follows (the new log, the removal of
+//! the old files) is made up for when the store is opened, should it be missing.
+//!
 //! ```text
-//! snapshot 1   orders: rows up to key 700 ............ then the connection broke
-//! snapshot 2   orders: the rows behind key 700, items: all
-//! transactions behind snapshot 1 and in snapshot 2: applied to orders up to key 700, and only there
+//! 1  the copy is written as a checkpoint that begins log segment n + 1, under another name
+//! 2  it is read back: every block against its checksum, and the number of rows
+//! 3  it is renamed to checkpoint.(c + 1), the newest: from here on the copy is the data
+//! 4  the older checkpoints go
+//! 5  segment n + 1 is made, with the copy's GTIDs in its Previous_gtids; the index names it alone
+//! 6  the older segments go
 //! ```
 //!
-//! So what was copied is never fetched again. Tables whose rows cannot be fetched in order of their
-//! key, and tables that a schema change meets in between, are begun anew.
-//!
-//! Then the copy is written as a checkpoint that begins a new log, read back and compared with its
-//! checksums, and renamed: that is the moment at which it is the store's data. What follows (the new
-//! log, the removal of the old files) is made up for when the store is opened, should it be missing.
-//!
-//! - `copy`: tables as far as they are copied;
-//! - `forward`: transactions on parts of tables;
-//! - `install`: the change from the old data to the new.
+//! A crash before step 3 leaves the old data, a crash behind it the new: [`finish`] does what is left
+//! when the store is opened.
 
-mod copy;
-mod forward;
-mod install;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
-
-use super::Store;
-use super::state::{State, Table};
-use crate::gtid::GtidSet;
-use crate::target::schema::{Catalog, TableName};
-use crate::target::{
-    CloneDonor, CloneFailure, CloneProgress, CloneReader, CloneRecipient, CloneSnapshot,
-};
-use crate::{Error, ErrorKind, Result};
-
-use copy::TableCopy;
-use forward::Forward;
-pub(super) use install::{begins_log, finish};
-
-/// How often tables may have to be begun anew because of schema changes.
-const ROUNDS: u32 = 20;
-/// Rows between two looks at whether the clone is to end.
-const ROWS_A_LOOK: u64 = 1024;
+use super::{State, Store, StoreOptions, checkpoint};
+use crate::journal::disk::{Disk, io_error};
+use crate::journal::index::Index;
+use crate::journal::{JournalOptions, Position, begin_log};
+use crate::target::tables::clone::Copy;
+use crate::target::{CloneDonor, CloneFailure, CloneRecipient};
+use crate::{Error, Result};
 
 impl CloneRecipient for Store {
     fn receive(&mut self, donor: &dyn CloneDonor) -> Result<(), CloneFailure> {
-        let mut copy = self.unfinished.take().unwrap_or_default();
+        let mut copy = self.unfinished.take().unwrap_or_else(|| Copy::new(()));
         if let Err(error) = copy.complete(donor) {
-            if copy.is_sound {
+            if copy.is_sound() {
                 self.unfinished = Some(copy);
             }
             return Err(error.into());
@@ -61,269 +45,94 @@ impl CloneRecipient for Store {
     }
 }
 
-/// A donor's data, as far as it is here.
-#[derive(Debug, Default)]
-pub(super) struct Copy {
-    /// What each snapshot, in the order of their opening, holds; moved on by transactions.
-    sets: Vec<GtidSet>,
-    /// Databases and views of the newest snapshot, and its tables.
-    catalog: Catalog,
-    tables: BTreeMap<TableName, TableCopy>,
-    /// Rows and bytes fetched, tables that were begun anew included.
-    rows: u64,
-    bytes: u64,
-    /// False where a part may hold half of a transaction.
-    is_sound: bool,
-}
-
-impl Copy {
-    /// Goes on until everything is here, at the GTID set of the newest snapshot.
-    fn complete(&mut self, donor: &dyn CloneDonor) -> Result<()> {
-        self.is_sound = true;
-        let (mut failures, mut rounds) = (0, 0);
-        loop {
-            let rows = self.rows;
-            match self.round(donor) {
-                Ok(true) => return Ok(()),
-                Ok(false) if rounds < ROUNDS => rounds += 1,
-                Ok(false) => {
-                    return Err(Error::new(
-                        ErrorKind::Schema,
-                        format!("schema changes came in between {ROUNDS} times"),
-                    )
-                    .remedy("let the schema rest while a member is cloned"));
+impl Store {
+    /// Puts the copy in place of everything.
+    fn install(&mut self, mut state: State, donor: &dyn CloneDonor) -> Result<(), CloneFailure> {
+        if let Some(error) = self.too_large(state.bytes()) {
+            return Err(error.into());
+        }
+        state.commit_number = self.state.commit_number + 1;
+        state.position = Position {
+            segment: self.journal.end().segment + 1,
+            offset: 0,
+            sequence_number: 0,
+        };
+        self.checkpointer
+            .replace(Arc::new(state.clone()), &|| donor.is_stopped())
+            .inspect_err(|failure| {
+                if failure.data_dropped {
+                    self.journal.refuse();
                 }
-                Err(error) if error.is_retryable() && self.is_sound && !donor.is_stopped() => {
-                    failures = if self.rows > rows { 1 } else { failures + 1 };
-                    log::warn!("the clone was cut off after {} rows: {error}", self.rows);
-                    if !donor.pause(failures) {
-                        return Err(error);
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Fetches what is missing from one snapshot, and brings the rest forward to it. `false` where
-    /// that was not possible with every table.
-    fn round(&mut self, donor: &dyn CloneDonor) -> Result<bool> {
-        if self.sets.is_empty() || self.tables.values().any(|table| !table.is_complete()) {
-            let mut snapshot = donor.snapshot(self.sets.last().unwrap_or(&GtidSet::new()))?;
-            self.adopt(&*snapshot)?;
-            self.fetch(&mut *snapshot, donor)?;
-        }
-        self.bring_forward(donor)
-    }
-
-    /// Takes over the schema of a snapshot: tables that are not as they were are begun anew.
-    fn adopt(&mut self, snapshot: &dyn CloneSnapshot) -> Result<()> {
-        let catalog = snapshot.catalog();
-        self.tables
-            .retain(|name, table| catalog.table(name) == Some(table.given()));
-        for (name, definition) in catalog.tables() {
-            if !self.tables.contains_key(name) {
-                let table = TableCopy::new(name, definition)?;
-                self.tables.insert(name.clone(), table);
-            }
-        }
-        self.catalog = catalog.clone();
-        self.sets.push(snapshot.gtid_executed().clone());
+            })?;
+        let executed = state.gtid_executed.clone();
+        let rows: u64 = state.tables().map(|table| table.rows.len()).sum();
+        self.journal.reset(executed).map_err(taken_over)?;
+        state.position = self.journal.end();
+        self.state = state;
+        self.applier.forget();
+        self.log_bytes = 0;
+        self.purged_at = (0, 0);
+        self.publish();
+        log::info!("the clone is complete and in place: {rows} rows");
         Ok(())
     }
+}
 
-    /// Copies the tables that are not complete, as many at a time as there are readers. Where a
-    /// reader's connection breaks, the others go on with its table.
-    fn fetch(&mut self, snapshot: &mut dyn CloneSnapshot, donor: &dyn CloneDonor) -> Result<()> {
-        let set = self.sets.len() - 1;
-        let (complete, waiting): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            std::mem::take(&mut self.tables)
-                .into_iter()
-                .partition(|(_, table)| table.is_complete());
-        let fetching = Fetching {
-            donor,
-            set,
-            tables: (complete.len() + waiting.len()) as u64,
-            waiting: Mutex::new(waiting.into_values().collect()),
-            complete: Mutex::new(complete.into_values().collect()),
-            failure: Mutex::new(None),
-            hopeless: AtomicBool::new(false),
-            rows: AtomicU64::new(self.rows),
-            bytes: AtomicU64::new(self.bytes),
-        };
-        std::thread::scope(|scope| {
-            for (number, reader) in snapshot.readers().into_iter().enumerate() {
-                let work = || fetching.run(reader);
-                let named = std::thread::Builder::new().name(format!("rejoin-clone-{number}"));
-                if let Err(error) = named.spawn_scoped(scope, work) {
-                    let error = Error::new(ErrorKind::Internal, "cannot start a thread to clone")
-                        .caused_by(error);
-                    *fetching.failure.lock() = Some(error);
-                }
-            }
-        });
-        self.rows = fetching.rows.into_inner();
-        self.bytes = fetching.bytes.into_inner();
-        let waiting = fetching.waiting.into_inner();
-        let is_done = waiting.is_empty();
-        let tables = waiting.into_iter().chain(fetching.complete.into_inner());
-        self.tables = tables
-            .map(|table| (TableName::clone(table.name()), table))
-            .collect();
-        match fetching.failure.into_inner() {
-            Some(error) if !is_done => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// Applies to each part what it does not hold of the newest snapshot.
-    fn bring_forward(&mut self, donor: &dyn CloneDonor) -> Result<bool> {
-        let Some(newest) = self.sets.last().cloned() else {
-            return Ok(false);
-        };
-        let used = self.tables.values().flat_map(TableCopy::sets);
-        let behind = used
-            .filter_map(|set| self.sets.get(set))
-            .filter(|set| **set != newest);
-        let oldest = behind.fold(newest.clone(), |all, set| all.intersect(set));
-        if oldest == newest {
-            return Ok(true);
-        }
-        log::info!(
-            "{} transactions came between the snapshots of the clone",
-            newest.subtract(&oldest).count()
-        );
-        let mut forward = Forward::new(&mut self.sets, &mut self.tables, &newest);
-        let mut is_sound = true;
-        let brought = donor.transactions(&oldest, &newest, &mut |batch| {
-            is_sound = false;
-            forward.apply(batch)?;
-            is_sound = true;
-            Ok(())
-        });
-        let is_whole = forward.is_whole();
-        self.is_sound = is_sound;
-        match brought {
-            Err(error) if error.kind() == ErrorKind::Purged => {
-                log::warn!("what was copied first is copied again: {error}");
-                self.begin_anew_behind(&newest);
-                Ok(false)
-            }
-            brought => brought.map(|()| is_whole),
-        }
-    }
-
-    /// Lets go of tables that can no longer be brought forward.
-    fn begin_anew_behind(&mut self, newest: &GtidSet) {
-        for table in self.tables.values_mut() {
-            if table.sets().any(|set| self.sets.get(set) != Some(newest)) {
-                table.reset();
-            }
-        }
-    }
-
-    /// The complete copy.
-    fn into_state(self) -> State {
-        let mut state = State::empty();
-        let mut catalog = self.catalog;
-        for table in self.tables.into_values() {
-            let table: Table = table.into_table();
-            catalog.insert(
-                TableName::clone(&table.name),
-                table.layout.definition.clone(),
-            );
-            state.put_table(table);
-        }
-        state.catalog = Arc::new(catalog);
-        state.gtid_executed = self.sets.into_iter().next_back().unwrap_or_default();
-        state
+/// The new data is on the disk, but the store cannot go on with it.
+fn taken_over(error: Error) -> CloneFailure {
+    let message = format!(
+        "the clone is complete and has replaced the data, but its log cannot be begun: {}",
+        error.message()
+    );
+    CloneFailure {
+        error: Error::new(error.kind(), message)
+            .remedy("mend the cause, then start again: the clone is there")
+            .caused_by(error),
+        data_dropped: true,
     }
 }
 
-/// What the readers of one snapshot share.
-struct Fetching<'a> {
-    donor: &'a dyn CloneDonor,
-    /// The snapshot's number.
-    set: usize,
-    tables: u64,
-    waiting: Mutex<Vec<TableCopy>>,
-    complete: Mutex<Vec<TableCopy>>,
-    /// The first failure.
-    failure: Mutex<Option<Error>>,
-    /// Set when a failure leaves nothing for other readers to do.
-    hopeless: AtomicBool,
-    rows: AtomicU64,
-    bytes: AtomicU64,
+/// Whether a state was read from a checkpoint that begins a log.
+pub(super) fn begins_log(state: &State) -> bool {
+    state.position.segment > 0 && state.position.offset == 0
 }
 
-impl Fetching<'_> {
-    fn run(&self, reader: &mut dyn CloneReader) {
-        while let Some(mut table) = self.next() {
-            let fetched = self.table(&mut table, reader);
-            match fetched {
-                Ok(()) => self.complete.lock().push(table),
-                Err(error) => {
-                    if !error.is_retryable() {
-                        self.hopeless.store(true, Ordering::Relaxed);
-                    }
-                    self.waiting.lock().push(table);
-                    self.failure.lock().get_or_insert(error);
-                    return;
-                }
-            }
-            self.donor.progress(self.progress());
-        }
+/// Does what is left of installing a copy, whose checkpoint `state` was read from.
+///
+/// # Errors
+/// [`ErrorKind::TargetIo`](crate::ErrorKind::TargetIo).
+pub(super) fn finish(
+    disk: &Disk,
+    directory: &Path,
+    options: &StoreOptions,
+    state: &State,
+) -> Result<()> {
+    let JournalOptions { base_name, .. } = &options.journal;
+    let first = state.position.segment;
+    let index = Index::read(directory, base_name)?;
+    if index.segments().last().is_none_or(|last| *last < first) {
+        log::info!("a clone is complete, its installation goes on");
+        checkpoint::remove_older(disk, directory, state.commit_number)?;
+        begin_log(disk, index, &options.journal, first, &state.gtid_executed)?;
     }
-
-    fn next(&self) -> Option<TableCopy> {
-        if self.hopeless.load(Ordering::Relaxed) {
-            return None;
-        }
-        self.waiting.lock().pop()
-    }
-
-    fn table(&self, table: &mut TableCopy, reader: &mut dyn CloneReader) -> Result<()> {
-        table.begin(self.set, reader);
-        let (name, definition) = (TableName::clone(table.name()), table.given().clone());
-        let after = table.last_row();
-        let (mut rows, mut bytes) = (0, 0);
-        let tell = |new_rows: &mut u64, new_bytes: &mut u64| {
-            self.rows
-                .fetch_add(std::mem::take(new_rows), Ordering::Relaxed);
-            self.bytes
-                .fetch_add(std::mem::take(new_bytes), Ordering::Relaxed);
-        };
-        let fetched = reader.rows(&name, &definition, after.as_deref(), &mut |row| {
-            table.push(row)?;
-            rows += 1;
-            bytes += row.len() as u64;
-            if rows == ROWS_A_LOOK {
-                tell(&mut rows, &mut bytes);
-                self.donor.progress(self.progress());
-                if self.donor.is_stopped() || self.hopeless.load(Ordering::Relaxed) {
-                    return Err(stopped());
-                }
-            }
-            Ok(())
-        });
-        tell(&mut rows, &mut bytes);
-        fetched?;
-        table.end();
-        Ok(())
-    }
-
-    fn progress(&self) -> CloneProgress {
-        CloneProgress {
-            tables: self.tables,
-            tables_copied: self.complete.lock().len() as u64,
-            rows: self.rows.load(Ordering::Relaxed),
-            bytes: self.bytes.load(Ordering::Relaxed),
-            snapshots: self.set as u64 + 1,
-        }
-    }
+    remove_older_segments(disk, directory, base_name, first)
 }
 
-#[cold]
-fn stopped() -> Error {
-    Error::new(ErrorKind::Interrupted, "the clone was stopped")
+/// Removes segments that the index does not name any more.
+fn remove_older_segments(disk: &Disk, directory: &Path, base_name: &str, first: u64) -> Result<()> {
+    let failed = |error| io_error("list the store's files", directory, error);
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let digits = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(base_name)?.strip_prefix('.'));
+        let number: Option<u64> = digits.and_then(|digits| digits.parse().ok());
+        if number.is_some_and(|number| number < first) {
+            let path = entry.path();
+            disk.remove(&path)
+                .map_err(|error| io_error("remove an old segment", &path, error))?;
+        }
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::binlog::Value;
+use crate::target::schema::TableName;
 
 fn id(row: Row<'_>) -> i64 {
     match row.values().unwrap()[0] {

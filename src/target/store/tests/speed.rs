@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{delete, insert, items, source, update};
 use crate::target::Target;
-use crate::target::store::Store;
+use crate::target::store::{Store, StoreOptions};
 use crate::transaction::Batch;
 
 /// Nanoseconds that this thread has had a processor.
@@ -87,4 +87,66 @@ fn store_speed() {
         snapshot.bytes(),
         memory.unwrap()
     );
+}
+
+/// `cargo test --release --lib store_workers -- --ignored --nocapture`: the same transactions with one
+/// thread and with several, on one table and on four.
+#[test]
+#[ignore = "measures; needs a release build"]
+#[allow(clippy::print_stdout)]
+fn store_workers() {
+    const ROWS: i64 = 200_000;
+    const GROUP: i64 = 1000;
+    let place = std::env::var("DIRECTORY").unwrap_or_else(|_| "/dev/shm".to_owned());
+    let directory = tempfile::tempdir_in(place).unwrap();
+    let mut source = source();
+    let name = "n".repeat(180);
+    let key = |number: i64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15u64 as i64);
+    let open = |workers| {
+        let options = StoreOptions {
+            replica_parallel_workers: workers,
+            ..StoreOptions::default()
+        };
+        Store::open_with(directory.path(), options).unwrap()
+    };
+    let mut store = open(1);
+    for table in 1..4 {
+        source.statement(&format!("CREATE TABLE items{table} LIKE items"));
+    }
+    for table in 0..4 {
+        source.choose_table(table);
+        for first in (0..ROWS).step_by(100) {
+            let changes = (first..first + 100).map(|number| insert(key(number), &name));
+            source.rows(&changes.collect::<Vec<_>>());
+        }
+        store.apply(&source.take()).unwrap();
+    }
+    store.checkpoint().unwrap();
+    let mut at = 0;
+    for _ in 0..3 {
+        for tables in [1, 4] {
+            for workers in [1, 2, 4] {
+                drop(store);
+                store = open(workers);
+                let mut batches = Vec::new();
+                for _ in 0..20 {
+                    for number in 0..GROUP {
+                        source.choose_table((number % tables) as u8);
+                        let changes = [1, 2, 3]
+                            .map(|step| update(key((at * 7919 + step * 50_021) % ROWS), &name));
+                        source.rows(&changes);
+                        at += 1;
+                    }
+                    batches.push(source.take());
+                }
+                let started = std::time::Instant::now();
+                for batch in &batches {
+                    store.apply(batch).unwrap();
+                }
+                let each = started.elapsed() / (20 * GROUP as u32);
+                println!("{tables} tables, {workers} workers: {each:?} a transaction");
+                store.checkpoint().unwrap();
+            }
+        }
+    }
 }

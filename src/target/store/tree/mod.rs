@@ -19,13 +19,15 @@
 //! - [`page`]: the memory of nodes, used again and again;
 //! - [`inner`]: separators and children;
 //! - [`cursor`]: reading in key order;
-//! - [`build`]: a tree from rows that come in order.
+//! - [`build`]: a tree from rows that come in order;
+//! - [`rows`]: a tree as the rows of a table.
 
 mod build;
 mod cursor;
 mod inner;
 mod leaf;
 mod page;
+mod rows;
 
 use std::sync::Arc;
 
@@ -35,12 +37,12 @@ pub(crate) use cursor::Cursor;
 use inner::Inner;
 use leaf::Leaf;
 
+use crate::target::tables::KEY_MAX;
+
 /// Bytes of keys and rows in a leaf before it is split.
 const PAGE: usize = 4000;
 /// Most children of an inner node.
 const FAN_OUT: usize = 32;
-/// The longest key, in bytes.
-pub(crate) const KEY_MAX: usize = u16::MAX as usize;
 
 /// An ordered map from keys (compared as bytes) to values, cloned in constant time.
 #[derive(Debug, Clone)]

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
+use super::super::Rows;
 use super::super::layout::Layout;
 use super::super::rows::{check_key_length, keyless_key};
 use super::super::state::Table;
-use super::super::tree::Tree;
 use crate::binlog::Cell;
 use crate::target::CloneReader;
 use crate::target::schema::{TableDefinition, TableName};
 use crate::{Error, ErrorKind, Result};
 
 #[derive(Debug)]
-pub(super) struct TableCopy {
-    table: Table,
+pub(super) struct TableCopy<R: Rows> {
+    space: R::Space,
+    table: Table<R>,
     /// The definition that the donor gave. A table map may add to the one in `table`.
     given: TableDefinition,
     /// In the order of their keys; none before the first row is asked for.
@@ -37,10 +38,14 @@ struct Part {
     set: usize,
 }
 
-impl TableCopy {
+impl<R: Rows> TableCopy<R> {
     /// # Errors
     /// [`ErrorKind::Unsupported`] where the donor's definition is not understood.
-    pub(super) fn new(name: &TableName, definition: &TableDefinition) -> Result<Self> {
+    pub(super) fn new(
+        space: &R::Space,
+        name: &TableName,
+        definition: &TableDefinition,
+    ) -> Result<Self> {
         let layout = Layout::new(definition.clone())?;
         if layout.columns().is_empty() {
             let reason = definition.unknown.as_deref().unwrap_or("a type of column");
@@ -51,10 +56,11 @@ impl TableCopy {
             .remedy("report the table's CREATE TABLE statement"));
         }
         Ok(Self {
+            space: space.clone(),
             table: Table {
                 name: Arc::new(name.clone()),
                 layout: Arc::new(layout),
-                rows: Tree::new(),
+                rows: R::none(space),
                 next_row: 0,
             },
             given: definition.clone(),
@@ -105,7 +111,7 @@ impl TableCopy {
 
     /// Begins anew.
     pub(super) fn reset(&mut self) {
-        self.table.rows = Tree::new();
+        self.table.rows = R::none(&self.space);
         self.table.next_row = 0;
         self.parts.clear();
         self.last_key.clear();
@@ -136,7 +142,7 @@ impl TableCopy {
                 self.in_order = false;
             }
         }
-        if !self.table.rows.insert(&self.key, row) {
+        if !self.table.rows.insert(&self.key, row)? {
             let row = layout.describe(row, &self.cells);
             return Err(Error::new(
                 ErrorKind::Conflict,
@@ -146,6 +152,7 @@ impl TableCopy {
                 ),
             ));
         }
+        self.table.rows.relieve()?;
         std::mem::swap(&mut self.last_key, &mut self.key);
         let last = self.last_row.get_or_insert_default();
         last.clear();
@@ -158,7 +165,7 @@ impl TableCopy {
         self.complete = true;
     }
 
-    pub(super) fn table_mut(&mut self) -> &mut Table {
+    pub(super) fn table_mut(&mut self) -> &mut Table<R> {
         &mut self.table
     }
 
@@ -178,7 +185,7 @@ impl TableCopy {
         }
     }
 
-    pub(super) fn into_table(self) -> Table {
+    pub(super) fn into_table(self) -> Table<R> {
         self.table
     }
 }

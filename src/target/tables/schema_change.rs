@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::layout::Layout;
 use super::rows::keyless_key;
 use super::state::{State, Table};
-use super::tree::{KEY_MAX, Tree};
+use super::{KEY_MAX, Rows};
 use crate::target::schema::{Catalog, RowTransform, SchemaChange, StatementContext, TableName};
 use crate::{Error, ErrorKind, Result};
 
@@ -13,8 +13,8 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// # Errors
 /// Those of [`Catalog::apply`], and of rows that do not fit the new definition.
-pub(crate) fn apply(
-    state: &mut State,
+pub(crate) fn apply<R: Rows>(
+    state: &mut State<R>,
     statement: &[u8],
     context: &StatementContext<'_>,
 ) -> Result<bool> {
@@ -28,15 +28,16 @@ pub(crate) fn apply(
                 state.put_table(Table {
                     name: Arc::new(name.clone()),
                     layout: Arc::new(layout),
-                    rows: Tree::new(),
+                    rows: R::none(&state.space),
                     next_row: 0,
                 });
             }
             SchemaChange::DropTable(name) => drop(state.take_table(name)),
             SchemaChange::RenameTable { from, to } => rename(state, from, to)?,
             SchemaChange::TruncateTable(name) => {
+                let rows = R::none(&state.space);
                 let table = known(state, name)?;
-                table.rows = Tree::new();
+                table.rows = rows;
                 table.next_row = 0;
             }
             SchemaChange::AlterTable {
@@ -51,7 +52,9 @@ pub(crate) fn apply(
                 });
                 let name = renamed.unwrap_or(table);
                 let layout = layout_of(&state.catalog, name)?;
-                alter(known(state, table)?, layout, transform.as_ref(), *rekey)?;
+                let space = state.space.clone();
+                let table = known(state, table)?;
+                alter(table, &space, layout, transform.as_ref(), *rekey)?;
             }
         }
     }
@@ -65,7 +68,7 @@ fn layout_of(catalog: &Catalog, name: &TableName) -> Result<Layout> {
     }
 }
 
-fn known<'a>(state: &'a mut State, name: &TableName) -> Result<&'a mut Table> {
+fn known<'a, R: Rows>(state: &'a mut State<R>, name: &TableName) -> Result<&'a mut Table<R>> {
     let place = state.names.get(name).copied();
     let table = place.and_then(|place| state.tables.get_mut(place)?.as_mut());
     table.map(Arc::make_mut).ok_or_else(|| unknown(name))
@@ -79,14 +82,14 @@ fn unknown(name: &TableName) -> Error {
     )
 }
 
-fn drop_database(state: &mut State, database: &[u8]) {
+fn drop_database<R: Rows>(state: &mut State<R>, database: &[u8]) {
     let names = state.names.keys().filter(|name| name.database == database);
     for name in names.cloned().collect::<Vec<_>>() {
         state.take_table(&name);
     }
 }
 
-fn rename(state: &mut State, from: &TableName, to: &TableName) -> Result<()> {
+fn rename<R: Rows>(state: &mut State<R>, from: &TableName, to: &TableName) -> Result<()> {
     let Some(table) = state.take_table(from) else {
         return Err(unknown(from));
     };
@@ -97,8 +100,9 @@ fn rename(state: &mut State, from: &TableName, to: &TableName) -> Result<()> {
 }
 
 /// Brings the rows of a table into a new form.
-fn alter(
-    table: &mut Table,
+fn alter<R: Rows>(
+    table: &mut Table<R>,
+    space: &R::Space,
     layout: Layout,
     transform: Option<&RowTransform>,
     rekey: bool,
@@ -109,24 +113,30 @@ fn alter(
     }
     let layout = Arc::new(layout);
     if transform.is_some() || rekey {
-        table.rows = rewritten(table, &layout, transform)?;
+        table.rows = rewritten(table, space, &layout, transform)?;
     }
     table.layout = layout;
     Ok(())
 }
 
 /// All rows in the form of another layout.
-fn rewritten(table: &mut Table, layout: &Layout, transform: Option<&RowTransform>) -> Result<Tree> {
-    let mut rows = Tree::new();
+pub(super) fn rewritten<R: Rows>(
+    table: &mut Table<R>,
+    space: &R::Space,
+    layout: &Layout,
+    transform: Option<&RowTransform>,
+) -> Result<R> {
+    let mut rows = R::none(space);
     let (mut image, mut cells, mut key) = (Vec::new(), Vec::new(), Vec::new());
-    for (_, stored) in table.rows.iter() {
+    for stored in table.rows.range(&[]) {
+        let (_, stored) = stored?;
         let row = match transform {
             Some(transform) => {
                 image.clear();
-                transform.apply(stored, &mut image)?;
+                transform.apply(&stored, &mut image)?;
                 &image[..]
             }
-            None => stored,
+            None => &stored,
         };
         key.clear();
         match layout.encoder() {
@@ -139,13 +149,14 @@ fn rewritten(table: &mut Table, layout: &Layout, transform: Option<&RowTransform
                 table.next_row += 1;
             }
         }
-        if key.len() > KEY_MAX || !rows.insert(&key, row) {
+        if key.len() > KEY_MAX || !rows.insert(&key, row)? {
             let row = layout.describe(row, &cells);
             return Err(Error::new(
                 ErrorKind::Conflict,
                 format!("two rows {row} of table {} under the new key", table.name),
             ));
         }
+        rows.relieve()?;
     }
     Ok(rows)
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::layout::{ImageBuilder, Layout};
 use super::state::Table;
-use super::tree::KEY_MAX;
-use crate::binlog::{Cell, Column, JsonDocument, Rows, RowsEvent, RowsKind};
+use super::{KEY_MAX, Rows};
+use crate::binlog::{Cell, Column, JsonDocument, Rows as Images, RowsEvent, RowsKind};
 use crate::target::schema::StatementContext;
 use crate::{Error, ErrorKind, Limits, Result};
 
@@ -34,8 +34,8 @@ pub(crate) type Held<'a> = dyn Fn(&[u8]) -> bool + 'a;
 /// before it are changed already.
 ///
 /// `timestamp` is when the statement ran, in seconds since 1970.
-pub(crate) fn apply(
-    table: &mut Table,
+pub(crate) fn apply<R: Rows>(
+    table: &mut Table<R>,
     event: &RowsEvent<'_>,
     timestamp: u32,
     scratch: &mut Scratch,
@@ -49,8 +49,8 @@ pub(crate) fn apply(
 /// # Errors
 /// As `apply`; [`ErrorKind::Unsupported`] where a row comes from a key that is not held, and the event
 /// does not have all of its columns.
-pub(crate) fn apply_where(
-    table: &mut Table,
+pub(crate) fn apply_where<R: Rows>(
+    table: &mut Table<R>,
     event: &RowsEvent<'_>,
     timestamp: u32,
     scratch: &mut Scratch,
@@ -59,8 +59,8 @@ pub(crate) fn apply_where(
     change(table, event, timestamp, scratch, Some(holds))
 }
 
-fn change(
-    table: &mut Table,
+fn change<R: Rows>(
+    table: &mut Table<R>,
     event: &RowsEvent<'_>,
     timestamp: u32,
     scratch: &mut Scratch,
@@ -91,16 +91,18 @@ fn change(
 }
 
 /// Whether a bitmap of present columns has all of them.
-fn is_whole(bitmap: &[u8], width: usize) -> bool {
-    (0..width).all(|column| {
-        bitmap
-            .get(column / 8)
-            .is_some_and(|byte| byte >> (column % 8) & 1 == 1)
-    })
+pub(super) fn is_whole(bitmap: &[u8], width: usize) -> bool {
+    (0..width).all(|column| has(bitmap, column))
 }
 
-struct Changer<'a> {
-    table: &'a mut Table,
+/// Whether it has this one.
+pub(super) fn has(bitmap: &[u8], column: usize) -> bool {
+    let byte = bitmap.get(column / 8);
+    byte.is_some_and(|byte| byte >> (column % 8) & 1 == 1)
+}
+
+struct Changer<'a, R> {
+    table: &'a mut Table<R>,
     layout: &'a Layout,
     /// The keys that are to be changed, where not all are.
     holds: Option<&'a Held<'a>>,
@@ -111,9 +113,9 @@ struct Changer<'a> {
     whole_after: bool,
 }
 
-impl Changer<'_> {
+impl<R: Rows> Changer<'_, R> {
     /// The next row of an insert; `false` behind the last one.
-    fn insert(&mut self, rows: &mut Rows<'_, '_>) -> Result<bool> {
+    fn insert(&mut self, rows: &mut Images<'_, '_>) -> Result<bool> {
         let Some(image) = rows.next_image(&mut self.scratch.cells)? else {
             return Ok(false);
         };
@@ -126,10 +128,7 @@ impl Changer<'_> {
     fn inserts_nothing_but_defaults(&self, event: &RowsEvent<'_>) -> bool {
         event.width > 0
             && event.row_bytes().is_empty()
-            && (0..event.width).all(|column| {
-                let byte = event.columns_before.get(column / 8);
-                byte.is_some_and(|byte| byte >> (column % 8) & 1 == 0)
-            })
+            && (0..event.width).all(|column| !has(event.columns_before, column))
     }
 
     /// Puts in the row of an image, whose columns are at `scratch.cells`.
@@ -158,7 +157,7 @@ impl Changer<'_> {
                 if self.holds.is_some_and(|holds| !holds(key)) {
                     return Ok(());
                 }
-                if !self.table.rows.insert(key, row) {
+                if !self.table.rows.insert(key, row)? {
                     return Err(self.conflict(row, "is there already"));
                 }
                 Ok(())
@@ -167,7 +166,7 @@ impl Changer<'_> {
         }
     }
 
-    fn delete(&mut self, rows: &mut Rows<'_, '_>) -> Result<bool> {
+    fn delete(&mut self, rows: &mut Images<'_, '_>) -> Result<bool> {
         let Some(image) = rows.next_image(&mut self.scratch.cells)? else {
             return Ok(false);
         };
@@ -175,13 +174,13 @@ impl Changer<'_> {
         if !self.is_held(&self.scratch.key) {
             return Ok(true);
         }
-        if !self.table.rows.remove(&self.scratch.key) {
+        if !self.table.rows.remove(&self.scratch.key)? {
             return Err(self.conflict(image.bytes, "to delete is not there"));
         }
         Ok(true)
     }
 
-    fn update(&mut self, rows: &mut Rows<'_, '_>) -> Result<bool> {
+    fn update(&mut self, rows: &mut Images<'_, '_>) -> Result<bool> {
         let Some(before) = rows.next_image(&mut self.scratch.cells)? else {
             return Ok(false);
         };
@@ -205,14 +204,14 @@ impl Changer<'_> {
         let row = if is_whole {
             after.bytes
         } else {
-            let Some(stored) = self.table.rows.get(&self.scratch.key) else {
+            let Some(stored) = self.table.rows.get(&self.scratch.key)? else {
                 self.scratch.cells = before_cells;
                 return Err(self.conflict(before.bytes, "to update is not there"));
             };
-            self.layout.cells(stored, &mut self.scratch.stored_cells)?;
+            self.layout.cells(&stored, &mut self.scratch.stored_cells)?;
             overlay(
                 self.layout.columns(),
-                (stored, &self.scratch.stored_cells),
+                (&stored, &self.scratch.stored_cells),
                 (after.bytes, &self.scratch.cells),
                 &mut built,
             )?;
@@ -236,7 +235,7 @@ impl Changer<'_> {
     /// Puts a whole row, whose columns are at `scratch.cells`, in place of the one at `scratch.key`.
     fn update_row(&mut self, row: &[u8]) -> Result<Updated> {
         let Some(encoder) = self.layout.encoder() else {
-            if !self.table.rows.remove(&self.scratch.key) {
+            if !self.table.rows.remove(&self.scratch.key)? {
                 return Ok(Updated::Missing);
             }
             self.insert_keyless(row)?;
@@ -246,20 +245,20 @@ impl Changer<'_> {
         new_key.clear();
         encoder.encode(row, &self.scratch.cells, new_key)?;
         if *new_key == self.scratch.key {
-            return Ok(if self.table.rows.replace(new_key, row) {
+            return Ok(if self.table.rows.replace(new_key, row)? {
                 Updated::Done
             } else {
                 Updated::Missing
             });
         }
         check_key_length(new_key)?;
-        if !self.table.rows.remove(&self.scratch.key) {
+        if !self.table.rows.remove(&self.scratch.key)? {
             return Ok(Updated::Missing);
         }
         if self.holds.is_some_and(|holds| !holds(new_key)) {
             return Ok(Updated::Done);
         }
-        Ok(if self.table.rows.insert(new_key, row) {
+        Ok(if self.table.rows.insert(new_key, row)? {
             Updated::Done
         } else {
             Updated::Taken
@@ -324,15 +323,16 @@ impl Changer<'_> {
             .comparable(image, &mut scratch.stored_cells, &mut wanted)?;
         let hash = hash_of(&wanted);
         scratch.key.extend_from_slice(&hash);
-        for (key, stored) in self.table.rows.range(&hash) {
+        for found in self.table.rows.range(&hash) {
+            let (key, stored) = found?;
             if !key.starts_with(&hash) {
                 break;
             }
             self.layout
-                .comparable(stored, &mut scratch.stored_cells, &mut candidate)?;
+                .comparable(&stored, &mut scratch.stored_cells, &mut candidate)?;
             if candidate == wanted {
                 scratch.key.clear();
-                scratch.key.extend_from_slice(key);
+                scratch.key.extend_from_slice(&key);
                 break;
             }
         }
@@ -344,7 +344,7 @@ impl Changer<'_> {
         let number = self.table.next_row;
         self.table.next_row += 1;
         let key = keyless_key(self.layout, row, number)?;
-        let inserted = self.table.rows.insert(&key, row);
+        let inserted = self.table.rows.insert(&key, row)?;
         debug_assert!(inserted, "row numbers are never used twice");
         Ok(())
     }
@@ -384,7 +384,7 @@ enum Updated {
     Taken,
 }
 
-pub(super) fn check_key_length(key: &[u8]) -> Result<()> {
+pub(crate) fn check_key_length(key: &[u8]) -> Result<()> {
     if key.len() > KEY_MAX {
         return Err(Error::new(
             ErrorKind::Limit,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::super::Rows;
 use super::super::apply::ends_with_rollback;
 use super::super::layout::Layout;
 use super::super::rows::{self, Scratch};
@@ -13,9 +14,9 @@ use crate::target::schema::{Concerns, StatementContext, TableName, concerns};
 use crate::transaction::{Batch, Transaction, TransactionKind};
 use crate::{Error, ErrorKind, Result};
 
-pub(super) struct Forward<'a> {
+pub(super) struct Forward<'a, R: Rows> {
     sets: &'a mut [GtidSet],
-    tables: &'a mut BTreeMap<TableName, TableCopy>,
+    tables: &'a mut BTreeMap<TableName, TableCopy<R>>,
     /// What comes behind it is not wanted.
     newest: &'a GtidSet,
     /// Tables by the ids of their maps; `None` for those that are not copied.
@@ -25,10 +26,10 @@ pub(super) struct Forward<'a> {
     is_whole: bool,
 }
 
-impl<'a> Forward<'a> {
+impl<'a, R: Rows> Forward<'a, R> {
     pub(super) fn new(
         sets: &'a mut [GtidSet],
-        tables: &'a mut BTreeMap<TableName, TableCopy>,
+        tables: &'a mut BTreeMap<TableName, TableCopy<R>>,
         newest: &'a GtidSet,
     ) -> Self {
         Self {
@@ -134,13 +135,14 @@ impl<'a> Forward<'a> {
         let share = table.share(missing);
         let table = table.table_mut();
         match share {
-            Share::Nothing => Ok(()),
-            Share::Everything => rows::apply(table, event, timestamp, &mut self.scratch),
+            Share::Nothing => return Ok(()),
+            Share::Everything => rows::apply(table, event, timestamp, &mut self.scratch)?,
             Share::Keys(bounds) => {
                 let holds = |key: &[u8]| bounds.hold(key);
-                rows::apply_where(table, event, timestamp, &mut self.scratch, &holds)
+                rows::apply_where(table, event, timestamp, &mut self.scratch, &holds)?;
             }
         }
+        table.rows.relieve()
     }
 
     /// Tables that a statement changes are begun anew.

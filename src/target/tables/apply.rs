@@ -2,19 +2,21 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::thread;
 
+use super::lanes::{AtOnce, Lanes, Sink, TableRows};
 use super::layout::Layout;
-use super::rows::{self, Scratch};
-use super::schema_change;
+use super::rows::{has, is_whole};
 use super::state::{State, Table};
-use super::tree::Tree;
 use super::xa::{self, Prepared, SecondPhase, Xid};
+use super::{Rows, schema_change};
 use crate::binlog::{
-    EventHeader, EventType, FormatDescription, QueryEvent, RowsEvent, TableMap, XaPrepareEvent,
+    EventHeader, EventType, FormatDescription, QueryEvent, RowsEvent, RowsKind, TableMap,
+    XaPrepareEvent,
 };
 use crate::target::schema::{StatementContext, TableDefinition, TableName};
 use crate::transaction::{Batch, Transaction, TransactionKind};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Fault, Result};
 
 /// Table maps that are remembered from one statement to the next.
 const MAPS_KEPT: usize = 1024;
@@ -28,14 +30,37 @@ const SYSTEM_DATABASES: [&[u8]; 4] = [
     b"performance_schema",
 ];
 
+/// From so many bytes of events on, it pays to start threads.
+const PARALLEL_BYTES: usize = 128 << 10;
+
 /// Applies transactions to a [`State`]; what it keeps between them only makes it faster.
 #[derive(Debug, Default)]
 pub(crate) struct Applier {
+    /// Threads that change rows beside the caller's; with none or one, it does everything itself.
+    workers: usize,
     /// Table maps by their table id, as they were bound last.
     maps: HashMap<u64, BoundMap>,
     /// Ids of the table maps of the statement that is being executed.
     open: Vec<u64>,
-    scratch: Scratch,
+    at_once: AtOnce,
+}
+
+/// What is told of each transaction of a group.
+pub(crate) trait GroupLog {
+    /// The transaction belongs to the group.
+    fn append(&mut self, transaction: &Transaction<'_>) -> Result<()>;
+
+    /// The group begins anew.
+    fn roll_back(&mut self);
+}
+
+/// No log.
+impl GroupLog for () {
+    fn append(&mut self, _transaction: &Transaction<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn roll_back(&mut self) {}
 }
 
 /// A table map, and the table that it was found to mean.
@@ -45,9 +70,18 @@ struct BoundMap {
     body: Vec<u8>,
     /// Place of the table in the state; `None` for tables whose rows are not kept.
     place: Option<usize>,
+    /// Whether rows are found by all of their columns.
+    is_keyless: bool,
 }
 
 impl Applier {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self {
+            workers,
+            ..Self::default()
+        }
+    }
+
     /// Forgets all table maps, after a schema change or a step back.
     pub(crate) fn forget(&mut self) {
         self.maps.clear();
@@ -58,7 +92,106 @@ impl Applier {
     ///
     /// # Errors
     /// They name the GTID. The state holds part of the transaction then and is of no use.
-    pub(crate) fn apply(&mut self, state: &mut State, transaction: &Transaction<'_>) -> Result<()> {
+    pub(crate) fn apply<R: Rows>(
+        &mut self,
+        state: &mut State<R>,
+        transaction: &Transaction<'_>,
+    ) -> Result<()> {
+        let mut at_once = std::mem::take(&mut self.at_once);
+        let done = self.transaction(state, transaction, &mut at_once);
+        self.at_once = at_once;
+        done
+    }
+
+    /// Applies all transactions of `batch`, on several threads where it is large.
+    ///
+    /// # Errors
+    /// They name a GTID. The state is of no use then.
+    pub(crate) fn apply_all<R: Rows>(&mut self, state: &mut State<R>, batch: &Batch) -> Result<()> {
+        if self.is_parallel(batch) {
+            return self.in_lanes(state, batch, &mut ());
+        }
+        for transaction in batch.iter() {
+            self.apply(state, &transaction)?;
+        }
+        Ok(())
+    }
+
+    /// Applies the transactions of `batch` to `state`, which is that of `before`, and tells `log` of each.
+    ///
+    /// # Errors
+    /// That of the first transaction that cannot be applied: state and log hold those before it then, or
+    /// nothing of the group where the target itself has failed.
+    pub(crate) fn apply_group<R: Rows>(
+        &mut self,
+        state: &mut State<R>,
+        before: &State<R>,
+        batch: &Batch,
+        log: &mut impl GroupLog,
+    ) -> Result<()> {
+        if self.is_parallel(batch) {
+            if self.in_lanes(state, batch, log).is_ok() {
+                return Ok(());
+            }
+            state.clone_from(before);
+            self.forget();
+            log.roll_back();
+        }
+        for (index, transaction) in batch.iter().enumerate() {
+            let done = self.apply(state, &transaction);
+            let Err(error) = done.and_then(|()| log.append(&transaction)) else {
+                continue;
+            };
+            state.clone_from(before);
+            self.forget();
+            if error.fault() == Fault::Target {
+                log.roll_back();
+                return Err(error);
+            }
+            // Part of that transaction may have been applied: begin the group anew without it.
+            for transaction in batch.iter().take(index) {
+                self.apply(state, &transaction)?;
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Whether threads are of use. A log that changes its format commits what it was told before: it must
+    /// not be told of anything that is not done.
+    fn is_parallel(&self, batch: &Batch) -> bool {
+        let Some(first) = batch.first() else {
+            return false;
+        };
+        self.workers > 1
+            && batch.byte_size() >= PARALLEL_BYTES
+            && batch
+                .iter()
+                .all(|transaction| Arc::ptr_eq(transaction.format(), first.format()))
+    }
+
+    fn in_lanes<R: Rows>(
+        &mut self,
+        state: &mut State<R>,
+        batch: &Batch,
+        log: &mut impl GroupLog,
+    ) -> Result<()> {
+        thread::scope(|scope| {
+            let mut lanes = Lanes::new(scope, self.workers);
+            for transaction in batch.iter() {
+                self.transaction(state, &transaction, &mut lanes)?;
+                log.append(&transaction)?;
+            }
+            lanes.settle(state)
+        })
+    }
+
+    fn transaction<'b, R: Rows>(
+        &mut self,
+        state: &mut State<R>,
+        transaction: &Transaction<'b>,
+        sink: &mut impl Sink<'b, R>,
+    ) -> Result<()> {
         let gtid = transaction.gtid();
         self.open.clear();
         if state.gtid_executed.contains(gtid) {
@@ -70,7 +203,7 @@ impl Applier {
             TransactionKind::XaPrepare => prepare(state, transaction),
             TransactionKind::Empty | TransactionKind::ViewChange { .. } => Ok(()),
             _ if ends_with_rollback(transaction) => Ok(()),
-            _ => self.changes(state, transaction),
+            _ => self.changes(state, transaction, sink),
         };
         done.map_err(|error| error.at_gtid(*gtid))?;
         state.gtid_executed.insert(gtid);
@@ -79,15 +212,20 @@ impl Applier {
     }
 
     /// Executes all events of a transaction.
-    fn changes(&mut self, state: &mut State, transaction: &Transaction<'_>) -> Result<()> {
+    fn changes<'b, R: Rows>(
+        &mut self,
+        state: &mut State<R>,
+        transaction: &Transaction<'b>,
+        sink: &mut impl Sink<'b, R>,
+    ) -> Result<()> {
         let format = transaction.format();
         let mut savepoints = Vec::new();
         for (header, event) in transaction.events() {
             match header.event_type {
-                EventType::TABLE_MAP => self.table_map(state, format, event)?,
+                EventType::TABLE_MAP => self.table_map(state, format, event, sink)?,
                 EventType::QUERY => {
                     let query = QueryEvent::decode(format, event)?;
-                    self.query(state, &header, &query, &mut savepoints)?;
+                    self.query(state, &header, &query, &mut savepoints, sink)?;
                 }
                 EventType::XID
                 | EventType::GTID
@@ -100,7 +238,21 @@ impl Applier {
                 | EventType::RAND
                 | EventType::USER_VAR => {}
                 event_type if event_type.is_rows() => {
-                    self.rows(state, format, header.timestamp, event)?;
+                    let event = RowsEvent::decode(format, event)?;
+                    let ends_statement = event.ends_statement();
+                    self.learn_key(state, &event, sink)?;
+                    if let Some(place) = self.table_of(&event)? {
+                        let rows = TableRows {
+                            place,
+                            event,
+                            timestamp: header.timestamp,
+                            gtid: transaction.gtid(),
+                        };
+                        sink.rows(state, rows)?;
+                    }
+                    if ends_statement {
+                        self.open.clear();
+                    }
                 }
                 event_type if header.has(EventHeader::IGNORABLE) => {
                     log::debug!("{event_type} event passed over");
@@ -111,16 +263,18 @@ impl Applier {
         Ok(())
     }
 
-    fn table_map(
+    fn table_map<'b, R: Rows>(
         &mut self,
-        state: &mut State,
+        state: &mut State<R>,
         format: &FormatDescription,
         event: &[u8],
+        sink: &mut impl Sink<'b, R>,
     ) -> Result<()> {
         let body = event.get(format.header_length()..).unwrap_or_default();
         let map = TableMap::decode(format, event)?;
         let id = map.table_id;
         if self.maps.get(&id).is_none_or(|bound| bound.body != body) {
+            sink.settle(state)?;
             let place = bind(state, &map)?;
             if self.maps.len() >= MAPS_KEPT && self.open.is_empty() {
                 self.maps.clear();
@@ -128,6 +282,7 @@ impl Applier {
             let bound = BoundMap {
                 body: body.to_vec(),
                 place,
+                is_keyless: place.is_some_and(|place| is_keyless(state, place)),
             };
             self.maps.insert(id, bound);
         }
@@ -137,51 +292,64 @@ impl Applier {
         Ok(())
     }
 
-    fn rows(
+    /// Where the table of a row event is; `None` where its rows are not kept.
+    fn table_of(&self, event: &RowsEvent<'_>) -> Result<Option<usize>> {
+        if event.width == 0 && event.table_id == RowsEvent::DUMMY_TABLE_ID {
+            return Ok(None);
+        }
+        let bound = self.maps.get(&event.table_id);
+        match bound.filter(|_| self.open.contains(&event.table_id)) {
+            Some(bound) => Ok(bound.place),
+            None => Err(Error::new(
+                ErrorKind::Malformed,
+                format!(
+                    "row event for table id {} without its table map",
+                    event.table_id
+                ),
+            )),
+        }
+    }
+
+    /// What a row event leaves out of the row before its change is what the source does not need to find
+    /// it: where nothing else told the key of a table, this does.
+    fn learn_key<'b, R: Rows>(
         &mut self,
-        state: &mut State,
-        format: &FormatDescription,
-        timestamp: u32,
-        event: &[u8],
+        state: &mut State<R>,
+        event: &RowsEvent<'b>,
+        sink: &mut impl Sink<'b, R>,
     ) -> Result<()> {
-        let event = RowsEvent::decode(format, event)?;
-        if event.width > 0 || event.table_id != RowsEvent::DUMMY_TABLE_ID {
-            let bound = self.maps.get(&event.table_id);
-            let Some(bound) = bound.filter(|_| self.open.contains(&event.table_id)) else {
-                return Err(Error::new(
-                    ErrorKind::Malformed,
-                    format!(
-                        "row event for table id {} without its table map",
-                        event.table_id
-                    ),
-                ));
-            };
-            if let Some(place) = bound.place {
-                let table = state.tables.get_mut(place).and_then(Option::as_mut);
-                let Some(table) = table else {
-                    return Err(Error::new(
-                        ErrorKind::Internal,
-                        "table map of a dropped table",
-                    ));
-                };
-                rows::apply(Arc::make_mut(table), &event, timestamp, &mut self.scratch)?;
-            }
+        let Some(bound) = self.maps.get_mut(&event.table_id) else {
+            return Ok(());
+        };
+        let Some(place) = bound.place.filter(|_| bound.is_keyless) else {
+            return Ok(());
+        };
+        if event.kind == RowsKind::Insert || is_whole(event.columns_before, event.width) {
+            return Ok(());
         }
-        if event.ends_statement() {
-            self.open.clear();
-        }
+        let present = (0..event.width).filter(|column| has(event.columns_before, *column));
+        let key: Vec<_> = present.map(|column| (column, 0)).collect();
+        sink.settle(state)?;
+        take_key(state, place, &key)?;
+        bound.is_keyless = false;
         Ok(())
     }
 
-    fn query(
+    fn query<'b, R: Rows>(
         &mut self,
-        state: &mut State,
+        state: &mut State<R>,
         header: &EventHeader,
         query: &QueryEvent<'_>,
-        savepoints: &mut Vec<(Vec<u8>, State)>,
+        savepoints: &mut Vec<(Vec<u8>, State<R>)>,
+        sink: &mut impl Sink<'b, R>,
     ) -> Result<()> {
         self.open.clear();
-        match Control::of(query.statement) {
+        let control = Control::of(query.statement);
+        if matches!(control, Some(Control::Nothing)) {
+            return Ok(());
+        }
+        sink.settle(state)?;
+        match control {
             Some(Control::Nothing) => Ok(()),
             Some(Control::Savepoint(name)) => {
                 savepoints.push((name.to_vec(), state.clone()));
@@ -211,7 +379,7 @@ impl Applier {
         }
     }
 
-    fn second_phase(&mut self, state: &mut State, phase: SecondPhase) -> Result<()> {
+    fn second_phase<R: Rows>(&mut self, state: &mut State<R>, phase: SecondPhase) -> Result<()> {
         let (xid, commits) = match phase {
             SecondPhase::Commit(xid) => (xid, true),
             SecondPhase::Rollback(xid) => (xid, false),
@@ -223,14 +391,14 @@ impl Applier {
             ));
         };
         match prepared.batch.first().filter(|_| commits) {
-            Some(transaction) => self.changes(state, &transaction),
+            Some(transaction) => self.changes(state, &transaction, &mut AtOnce::default()),
             None => Ok(()),
         }
     }
 }
 
 /// Keeps the first part of an XA transaction.
-fn prepare(state: &mut State, transaction: &Transaction<'_>) -> Result<()> {
+fn prepare<R: Rows>(state: &mut State<R>, transaction: &Transaction<'_>) -> Result<()> {
     let last = transaction.events().last();
     let Some((_, event)) = last.filter(|(header, _)| header.event_type == EventType::XA_PREPARE)
     else {
@@ -263,7 +431,7 @@ fn prepare(state: &mut State, transaction: &Transaction<'_>) -> Result<()> {
 }
 
 /// Whether the source took all changes of the transaction back.
-pub(super) fn ends_with_rollback(transaction: &Transaction<'_>) -> bool {
+pub(crate) fn ends_with_rollback(transaction: &Transaction<'_>) -> bool {
     let last = transaction.events().last();
     last.is_some_and(|(header, event)| {
         header.event_type == EventType::QUERY
@@ -306,7 +474,7 @@ impl<'a> Control<'a> {
 }
 
 /// Finds the table that a table map means, and checks that it has the map's columns.
-fn bind(state: &mut State, map: &TableMap<'_>) -> Result<Option<usize>> {
+fn bind<R: Rows>(state: &mut State<R>, map: &TableMap<'_>) -> Result<Option<usize>> {
     if SYSTEM_DATABASES.contains(&map.database) {
         return Ok(None);
     }
@@ -317,6 +485,10 @@ fn bind(state: &mut State, map: &TableMap<'_>) -> Result<Option<usize>> {
         // Its CREATE TABLE is in no log that was applied here: the map is all that is known.
         None => adopt(state, &name, map)?,
     };
+    let key = logged_key(map)?;
+    if !key.is_empty() {
+        take_key(state, place, &key)?;
+    }
     let bound_already = state.tables.get(place).and_then(Option::as_ref);
     if bound_already.is_some_and(|table| table.layout.columns() == columns) {
         return Ok(Some(place));
@@ -348,24 +520,78 @@ fn bind(state: &mut State, map: &TableMap<'_>) -> Result<Option<usize>> {
 }
 
 /// Takes in a table of which nothing but a table map is known.
-fn adopt(state: &mut State, name: &TableName, map: &TableMap<'_>) -> Result<usize> {
+fn adopt<R: Rows>(state: &mut State<R>, name: &TableName, map: &TableMap<'_>) -> Result<usize> {
     let columns = map.columns()?;
-    let key: Vec<(usize, u32)> = map
-        .primary_key()?
-        .into_iter()
-        .map(|(column, prefix)| (column, prefix as u32))
-        .collect();
-    let definition = TableDefinition::from_table_map(&columns, &key)?;
+    let definition = TableDefinition::from_table_map(&columns, &logged_key(map)?)?;
     let layout = Layout::new(definition.clone())?;
     Arc::make_mut(&mut state.catalog).insert(name.clone(), definition);
     state.put_table(Table {
         name: Arc::new(name.clone()),
         layout: Arc::new(layout),
-        rows: Tree::new(),
+        rows: R::none(&state.space),
         next_row: 0,
     });
     let place = state.names.get(name).copied();
     place.ok_or_else(|| Error::new(ErrorKind::Internal, "a new table has no place"))
+}
+
+/// The primary key in a table map: columns, and the lengths of their prefixes or 0.
+fn logged_key(map: &TableMap<'_>) -> Result<Vec<(usize, u32)>> {
+    let key = map.primary_key()?.into_iter();
+    Ok(key
+        .map(|(column, prefix)| (column, prefix as u32))
+        .collect())
+}
+
+fn is_keyless<R: Rows>(state: &State<R>, place: usize) -> bool {
+    let table = state.tables.get(place).and_then(Option::as_ref);
+    table.is_some_and(|table| !table.layout.definition.has_key())
+}
+
+/// Finds the rows of a table by the key that the log shows from now on.
+///
+/// # Errors
+/// [`ErrorKind::Schema`] where they are found by another one so far, [`ErrorKind::Conflict`] where two rows
+/// have the same key.
+fn take_key<R: Rows>(state: &mut State<R>, place: usize, key: &[(usize, u32)]) -> Result<()> {
+    let space = state.space.clone();
+    let Some(table) = state.tables.get_mut(place).and_then(Option::as_mut) else {
+        return Ok(());
+    };
+    let known = &table.layout.definition;
+    let columns = |key: &mut dyn Iterator<Item = usize>| {
+        let names = key.map(|column| {
+            known
+                .columns
+                .get(column)
+                .map_or("?", |column| &*column.name)
+        });
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let logged = columns(&mut key.iter().map(|(column, _)| *column));
+    let had = columns(&mut known.primary_key.iter().map(|part| part.column));
+    if logged == had {
+        return Ok(());
+    }
+    if known.has_key() {
+        return Err(Error::new(
+            ErrorKind::Schema,
+            format!(
+                "table {}: the log has ({logged}) as its key, its definition ({had})",
+                table.name
+            ),
+        )
+        .remedy("clone the member anew, or report the statements that made the table"));
+    }
+    log::info!("table {} has the key ({logged})", table.name);
+    let mut definition = known.clone();
+    definition.add_primary_key(key)?;
+    let layout = Layout::new(definition.clone())?;
+    let table = Arc::make_mut(table);
+    table.rows = schema_change::rewritten(table, &space, &layout, None)?;
+    table.layout = Arc::new(layout);
+    Arc::make_mut(&mut state.catalog).insert(TableName::clone(&table.name), definition);
+    Ok(())
 }
 
 #[cold]

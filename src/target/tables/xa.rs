@@ -7,7 +7,9 @@
 
 use std::sync::Arc;
 
-use crate::transaction::Batch;
+use crate::binlog::{ChecksumAlgorithm, EventHeader};
+use crate::transaction::{Assembler, Batch};
+use crate::{Error, ErrorKind, Limits, Result};
 
 /// Identifies an XA transaction: format number, global part, branch part.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +23,62 @@ pub(crate) struct Xid {
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
     pub(crate) batch: Arc<Batch>,
+}
+
+impl Prepared {
+    /// The transaction as it is kept in files: `u32` length, Format_description event | its events,
+    /// without checksums.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] where there is none.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<()> {
+        let Some(transaction) = self.batch.first() else {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "prepared XA transaction without events",
+            ));
+        };
+        let format = (**transaction.format()).clone();
+        let mut event = Vec::new();
+        let format = format.with_checksum(ChecksumAlgorithm::None);
+        format.encode(0, 0, false, &mut event);
+        out.extend_from_slice(&(event.len() as u32).to_le_bytes());
+        out.extend_from_slice(&event);
+        out.extend_from_slice(transaction.bytes());
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`ErrorKind::TargetCorrupt`] where the bytes are no whole transaction, and those of its events.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut assembler = Assembler::new(Limits::default(), ChecksumAlgorithm::None);
+        let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(not_whole)?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let (format, mut events) = rest.split_at_checked(length).ok_or_else(not_whole)?;
+        assembler.push(format)?;
+        while !events.is_empty() {
+            let header = EventHeader::decode(events)?;
+            let length = header.length as usize;
+            let (event, rest) = events.split_at_checked(length).ok_or_else(not_whole)?;
+            assembler.push(event)?;
+            events = rest;
+        }
+        let batch = assembler.take(Batch::new());
+        if batch.len() != 1 {
+            return Err(not_whole());
+        }
+        Ok(Self {
+            batch: Arc::new(batch),
+        })
+    }
+}
+
+#[cold]
+fn not_whole() -> Error {
+    Error::new(
+        ErrorKind::TargetCorrupt,
+        "a prepared XA transaction is not whole",
+    )
 }
 
 /// The second part.
