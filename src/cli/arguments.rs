@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::settings::{CloneOptions, DonorOptions, SettingsOptions};
 use crate::journal::SyncRelayLog;
-use crate::target::store::PARALLEL_WORKERS;
+use crate::target::store::parallel_workers;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -72,8 +72,9 @@ pub(super) struct Recover {
     /// Bytes that the rows of all tables may take in memory; no bound without it
     #[arg(long, value_name = "BYTES")]
     pub(super) store_memory: Option<u64>,
-    /// Threads that change rows where many transactions wait; with 1 all happens in order on one thread
-    #[arg(long, value_name = "N", default_value_t = PARALLEL_WORKERS as u16,
+    /// Threads that change rows where many transactions wait, each those of tables of its own; with 1 all
+    /// happens in order on one thread
+    #[arg(long, value_name = "N", default_value_t = parallel_workers() as u16,
         value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) replica_parallel_workers: u16,
     /// Bytes of received transactions that wait in memory; more waits in relay logs

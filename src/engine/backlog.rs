@@ -17,10 +17,20 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::Result;
-use crate::gtid::GtidSet;
+use crate::gtid::{Gtid, GtidSet, Tag, Tsid, Uuid};
 use crate::journal::Load;
 use crate::journal::relay_log::RelayLog;
 use crate::transaction::{Batch, Part, Piece};
+
+/// In the place of a set that is not known: no server has executed it, so that a relay log that comes behind
+/// it is never gone on with.
+const NOWHERE: Gtid = Gtid {
+    tsid: Tsid {
+        uuid: Uuid([0; 16]),
+        tag: Tag::NONE,
+    },
+    gno: 1,
+};
 
 #[derive(Debug)]
 pub(super) struct Backlog {
@@ -32,6 +42,8 @@ pub(super) struct Backlog {
     /// Everything that was ever pushed and all that comes before it: what has to be executed before
     /// the next transaction. Nothing can be written before it is known.
     pushed: Option<GtidSet>,
+    /// What came before the first one is not known: [`NOWHERE`] stands for it.
+    is_somewhere: bool,
     /// Bytes ever pushed that went to the disk alone.
     spilled_bytes: u64,
 }
@@ -46,6 +58,7 @@ impl Backlog {
             budget,
             log,
             pushed: None,
+            is_somewhere: false,
             spilled_bytes: 0,
         }
     }
@@ -68,9 +81,32 @@ impl Backlog {
         Ok(())
     }
 
-    /// Whether [`begin`](Self::begin) was called.
+    /// As [`begin`](Self::begin), where it is not known yet what comes before. What does not fit in
+    /// memory can go to the disk from now on, but is of no use to a later run. A relay log that is to
+    /// outlive a crash waits until it is [known](Self::begin_late).
+    pub(super) fn begin_somewhere(&mut self, now: Duration) -> Result<()> {
+        if self.log.as_ref().is_some_and(|log| !log.takes_all()) {
+            self.begin([NOWHERE].into_iter().collect(), now)?;
+            self.is_somewhere = true;
+        }
+        Ok(())
+    }
+
+    /// Now it is known: everything that came before the first one is in `executed`.
+    pub(super) fn begin_late(&mut self, executed: GtidSet, now: Duration) -> Result<()> {
+        if !std::mem::take(&mut self.is_somewhere) {
+            return self.begin(executed, now);
+        }
+        if let Some(pushed) = &mut self.pushed {
+            *pushed = pushed.subtract(&[NOWHERE].into_iter().collect());
+            pushed.extend(&executed);
+        }
+        Ok(())
+    }
+
+    /// Whether [`begin`](Self::begin) was called, or will not have to be.
     pub(super) fn has_begun(&self) -> bool {
-        self.pushed.is_some()
+        self.pushed.is_some() && !self.is_somewhere
     }
 
     /// Forgets everything that waits.
@@ -115,7 +151,6 @@ impl Backlog {
             return Ok(());
         };
         if part.is_first {
-            log.abandon_parts()?;
             // As in `push`.
             if !log.is_begun() || (!log.takes_all() && log.unread() == 0) {
                 log.begin(pushed.clone(), now)?;
@@ -264,6 +299,58 @@ mod tests {
             .iter()
             .map(|transaction| transaction.gtid().gno)
             .collect()
+    }
+
+    /// Nobody knows what comes before: memory is bounded all the same, but the next run has nothing of
+    /// it, until it is known.
+    #[test]
+    fn a_backlog_that_begins_somewhere_is_of_no_use_to_the_next_run() {
+        for is_known in [false, true] {
+            let place = tempfile::tempdir().unwrap();
+            let log = directory(place.path())
+                .empty_log(APPLIER_CHANNEL, SyncRelayLog::Never)
+                .unwrap();
+            let mut backlog = Backlog::new(500, Some(log));
+            let mut source = Source::new();
+            source.skip_to(10);
+            backlog.begin_somewhere(Duration::ZERO).unwrap();
+            assert!(backlog.can_spill() && !backlog.has_begun());
+            let push = |backlog: &mut Backlog, source: &mut Source| {
+                source.rows(&[Change::Insert(Item::new(1, [b'x'; 200]))]);
+                backlog.push(source.take(), Duration::ZERO).unwrap();
+            };
+            for _ in 0..5 {
+                push(&mut backlog, &mut source);
+            }
+            assert!(backlog.head_bytes() < 1000 && backlog.unread() > 2);
+            let before: GtidSet = (1..=10).map(|gno| source.gtid(gno)).collect();
+            let mut executed = before.clone();
+            if is_known {
+                backlog.begin_late(before, Duration::ZERO).unwrap();
+                assert!(backlog.has_begun());
+                while let Some(load) = backlog.next().unwrap() {
+                    executed.extend(&loaded(load).gtids());
+                }
+                assert_eq!(executed.count(), 15);
+                for _ in 0..5 {
+                    push(&mut backlog, &mut source);
+                }
+                // What is in memory is gone with the process, if it is not executed.
+                while backlog.head_bytes() > 0 {
+                    let load = backlog.next().unwrap().unwrap();
+                    executed.extend(&loaded(load).gtids());
+                }
+                assert!(backlog.unread() > 0);
+            }
+            backlog.write(Duration::ZERO).unwrap();
+            let unread = backlog.unread();
+            drop(backlog);
+            let (_, unapplied) = directory(place.path())
+                .reopen_log(APPLIER_CHANNEL, SyncRelayLog::Never, &executed)
+                .unwrap();
+            let expected = if is_known { unread } else { 0 };
+            assert_eq!(unapplied.count(), expected);
+        }
     }
 
     /// Whatever is pushed, taken and written in whatever turn: the order is kept, and memory bounded.

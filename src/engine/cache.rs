@@ -133,11 +133,12 @@ impl Cache {
         match order {
             Order::ApplyRelayLog => self.passes = Passes::RelayLog,
             Order::Begin(previous) => self.feed.begin(previous, now)?,
+            Order::BeginSomewhere => self.feed.begin_somewhere(now)?,
             Order::Release => {
                 if !self.feed.has_begun() {
                     // The cut was no GTID set; all before it is executed by now.
                     let executed = self.shared.executed.lock().clone();
-                    self.feed.begin(executed, now)?;
+                    self.feed.begin_late(executed, now)?;
                 }
                 self.passes = Passes::Everything;
                 self.donor.clear()?;

@@ -192,7 +192,10 @@ impl Controller {
                         set.clone()
                     }
                     // Nearly: the view change itself may be behind it.
-                    Cut::ViewId(_) => joined.view.executed(),
+                    Cut::ViewId(_) => {
+                        self.gate.order(Order::BeginSomewhere);
+                        joined.view.executed()
+                    }
                 };
                 Input::Joined {
                     view: joined.view,

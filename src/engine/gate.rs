@@ -15,6 +15,8 @@ pub(super) enum Order {
     ApplyRelayLog,
     /// The group delivers what comes behind this set.
     Begin(GtidSet),
+    /// The group delivers, and nobody can say yet behind which set.
+    BeginSomewhere,
     /// Pass on what the group has delivered and will deliver.
     Release,
 }

@@ -248,13 +248,16 @@ impl Journal {
 
     /// Writes part of a transaction that is too large to be held, behind what was appended before. With
     /// its last part it is committed; until then it is as if it were not there, and nothing else can be
-    /// appended.
+    /// appended. A first part takes the place of parts that are no whole transaction.
     ///
     /// # Errors
     /// [`ErrorKind::TargetIo`], and the journal takes nothing more; [`ErrorKind::Internal`] for a part
     /// without those before it.
     pub(super) fn append_part(&mut self, part: PartSlice<'_>) -> Result<()> {
         self.check_usable()?;
+        if part.is_first {
+            self.abandon_parts()?;
+        }
         let mut events = Events::of(part.bytes);
         let mut in_parts = match self.in_parts.take() {
             None if part.is_first => {
@@ -269,8 +272,8 @@ impl Journal {
                 self.reserve(self.end.offset, ahead)?;
                 in_parts
             }
-            Some(in_parts) if !part.is_first => in_parts,
-            _ => return Err(misplaced_part()),
+            Some(in_parts) => in_parts,
+            None => return Err(misplaced_part()),
         };
         self.failed = true;
         self.pending.part(&mut in_parts, events)?;

@@ -23,6 +23,8 @@
 //! - A broken connection is tried once more at once. Applied transactions earn it another such try;
 //!   for MySQL any event does, so that a donor which sends only the head of its log could hold
 //!   it for ever.
+//! - Behind a clone, phase 1 ends at what the group has executed by then where a view change would end
+//!   it, which the clone may hold already; MySQL restarts, joins again and waits for another one.
 //! - Errors of the target and of the configuration end recovery at once: no donor could help.
 //! - ONLINE waits until everything is applied that the group had executed when phase 2 began. A
 //!   member of the group itself has received all of that by then; from outside it must be asked.

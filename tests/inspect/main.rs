@@ -8,6 +8,7 @@
 //! old        logs in the manner of servers from 5.0 on
 //! mutations  all of them, changed at random
 //! written    logs that were written by `rejoin`
+//! collection logs of your own, where `REJOIN_LOGS` names a directory
 //! ```
 #![allow(
     clippy::print_stdout,
@@ -19,6 +20,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod collection;
 mod damage;
 mod lists;
 mod mutations;
@@ -37,6 +39,7 @@ fn main() {
         old::SCENARIOS,
         mutations::SCENARIOS,
         written::SCENARIOS,
+        collection::scenarios(),
     ]
     .concat();
     support::run(&scenarios, || {});

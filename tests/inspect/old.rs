@@ -15,6 +15,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("old::of_every_version", every_version),
     ("old::what_is_refused", refused),
     ("old::in_relay_logs", relay_logs),
+    ("old::with_longer_headers", longer_headers),
 ];
 
 /// Lengths of the fixed parts, by type - 1.
@@ -383,5 +384,23 @@ fn refused() {
         fs::write(&file, &log.bytes).expect("it can be written");
         let verdict = oracle::agree(what, &file);
         assert_eq!(verdict.damage, Some(offset), "{what}: {}", verdict.messages);
+    }
+}
+
+/// Google's servers of 5.1 put a group's id behind the header of every event, and said so.
+fn longer_headers() {
+    let scratch = reaper::directory();
+    let file = scratch.path().join("log");
+    for extra in [4, 8, 12] {
+        let mut log = Log::new("5.1.63-google-log", 27, None, false);
+        // Behind the header, the version of the format, that of the server, and the time.
+        log.bytes[4 + 19 + 2 + 50 + 4] += extra;
+        let id = vec![0x5e; usize::from(extra)];
+        for statement in [&b"create table t (id int)"[..], b"drop table t"] {
+            log.event(2, 0, &[&id[..], &query(statement)].concat());
+        }
+        fs::write(&file, &log.bytes).expect("it can be written");
+        let verdict = oracle::agree(&format!("{extra} more"), &file);
+        assert_eq!(verdict.damage, Some(log.offsets[1] as u64));
     }
 }

@@ -1,5 +1,6 @@
 //! What mysqlbinlog says about a file, and what rejoin says.
 
+use std::fmt::Debug;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -156,28 +157,41 @@ pub fn agree(what: &str, file: &Path) -> Verdict {
 
 /// Asserts that two verdicts are one.
 pub fn same(what: &str, theirs: &Verdict, ours: &Verdict) {
-    let context = format!(
-        "{what}: rejoin: {} mysqlbinlog: {}",
-        ours.messages, theirs.messages
-    );
-    assert_eq!(ours.is_damaged, theirs.is_damaged, "{context}");
+    if let Err(difference) = compare(theirs, ours) {
+        panic!("{what}: {difference}");
+    }
+}
+
+/// Compares two verdicts; in what they differ.
+pub fn compare(theirs: &Verdict, ours: &Verdict) -> Result<(), String> {
+    let equal = |what: &str, our: &dyn Debug, their: &dyn Debug| {
+        let (our, their) = (format!("{our:?}"), format!("{their:?}"));
+        if our == their {
+            return Ok(());
+        }
+        Err(format!(
+            "{what}: rejoin {our}, mysqlbinlog {their}\nrejoin: {}mysqlbinlog: {}",
+            ours.messages, theirs.messages
+        ))
+    };
+    equal("damaged", &ours.is_damaged, &theirs.is_damaged)?;
     if theirs.damage.is_some() {
-        assert_eq!(ours.damage, theirs.damage, "{context}");
+        equal("offset of the damage", &ours.damage, &theirs.damage)?;
     }
     let offsets = |verdict: &Verdict| -> Vec<u64> {
         verdict.events.iter().map(|event| event.offset).collect()
     };
-    assert_eq!(offsets(ours), offsets(theirs), "{context}");
-    for (ours, theirs) in ours.events.iter().zip(&theirs.events) {
-        if let Some(event_type) = &theirs.event_type {
-            assert_eq!(ours.event_type.as_ref(), Some(event_type), "{what}");
+    equal("events", &offsets(ours), &offsets(theirs))?;
+    for (our, their) in ours.events.iter().zip(&theirs.events) {
+        if their.event_type.is_some() {
+            equal("type", &our.event_type, &their.event_type)?;
         }
         // To events of compressed transactions mysqlbinlog adds checksums that are not there.
-        if let (Some(ours), Some(theirs)) = (ours.size, theirs.size) {
-            assert!(
-                theirs == ours || theirs == ours + 4,
-                "{what}: {ours} {theirs}"
-            );
+        if let (Some(size), Some(claimed)) = (our.size, their.size)
+            && claimed != size + 4
+        {
+            equal("size", &size, &claimed)?;
         }
     }
+    Ok(())
 }

@@ -92,31 +92,11 @@ pub fn make_burst(session: &mut Session, dice: &mut Dice) -> bool {
     session.execute("DROP PROCEDURE IF EXISTS burst");
     let mut body = String::new();
     for _ in 0..STATEMENTS {
-        let table = dice.pick(&tables).clone();
-        // Rows at the ends cost the server least, and it is the number of transactions that counts here.
-        let key = table.columns.iter().find(|column| column.in_key);
-        let row = match key {
-            Some(key) if dice.percent(85) => {
-                format!(
-                    "ORDER BY {} {} LIMIT 1",
-                    key.name,
-                    dice.pick(&["ASC", "DESC"])
-                )
-            }
-            None if dice.percent(85) => "LIMIT 1".to_owned(),
-            _ => format!("ORDER BY RAND({} + pass) LIMIT 2", dice.below(100_000)),
-        };
-        let statement = match dice.below(10) {
-            0..=2 => insert(dice, &mut table.clone()),
-            3 => format!("DELETE FROM {} {row}", table.name),
-            _ => format!(
-                "UPDATE {} SET {} {row}",
-                table.name,
-                assignments(dice, &table, "")
-            ),
-        };
-        body.push_str(&statement);
-        body.push_str(";\n");
+        let mut table = dice.pick(&tables).clone();
+        let [one, other] = back_and_forth(dice, &mut table);
+        body.push_str(&format!(
+            "IF pass MOD 2 THEN {one};\nELSE {other};\nEND IF;\n"
+        ));
     }
     let made = session.execute(&format!(
         "CREATE PROCEDURE burst(pass INT, passes INT)
@@ -130,6 +110,37 @@ pub fn make_burst(session: &mut Session, dice: &mut Dice) -> bool {
     ));
     assert!(made, "{}", session.last_refusal());
     true
+}
+
+/// Two statements that, one after the other and again and again, nearly always change a row.
+fn back_and_forth(dice: &mut Dice, table: &mut Table) -> [String; 2] {
+    // Rows at the ends cost the server least, and it is the number of transactions that counts here.
+    let key = table.columns.iter().find(|column| column.in_key);
+    let row = match key {
+        Some(key) if dice.percent(90) => {
+            format!(
+                "ORDER BY {} {} LIMIT 1",
+                key.name,
+                dice.pick(&["ASC", "DESC"])
+            )
+        }
+        None if dice.percent(90) => "LIMIT 1".to_owned(),
+        _ => format!(
+            "ORDER BY RAND({} + pass DIV 2) LIMIT 2",
+            dice.below(100_000)
+        ),
+    };
+    let name = table.name.clone();
+    if dice.percent(30) {
+        let away = row.replace("LIMIT 1", "LIMIT 4");
+        return [insert(dice, table), format!("DELETE FROM {name} {away}")];
+    }
+    let settable: Vec<&Column> = table.settable().collect();
+    let column = *dice.pick(&settable);
+    [(); 2].map(|()| {
+        let value = columns::literal(dice, column);
+        format!("UPDATE {name} SET {} = {value} {row}", column.name)
+    })
 }
 
 fn in_one_transaction(session: &mut Session, dice: &mut Dice, tables: &mut [Table]) {

@@ -1,13 +1,18 @@
 //! SIGKILL at random moments of a process that writes a store: nothing acknowledged is lost, and the
 //! rows are exactly those of the GTIDs that the store names.
+//!
+//! ```text
+//! REJOIN_CRASH_ROUNDS=200 cargo test --release --features disk --test store -- crash   killed more often
+//! REJOIN_CRASH_SYNCS=200 ...    and on entering each of the first 200 syncs of a new store (needs strace)
+//! ```
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::env;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
 use rejoin::target::Target;
@@ -20,6 +25,8 @@ use crate::sample::{CREATE_TABLE, Change, Item, Source};
 const DIRECTORY: &str = "REJOIN_CRASH_DIRECTORY";
 /// Set for a longer run: how often it is killed.
 const ROUNDS: &str = "REJOIN_CRASH_ROUNDS";
+/// Set for a run that ends at every sync: at how many.
+const SYNCS: &str = "REJOIN_CRASH_SYNCS";
 /// Transactions that make the table.
 const HEAD: u64 = 2;
 
@@ -142,28 +149,40 @@ fn check(found: &Found, safe: u64) -> u64 {
     count
 }
 
+/// Has `command`, this program or one that runs it, write to a store.
+fn start(mut command: Command, writer: &str, directory: &Path) -> Child {
+    command
+        .args([writer, "--exact", "--nocapture"])
+        .env(DIRECTORY, directory)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    command.spawn().unwrap()
+}
+
+/// The last number that a writing process has acknowledged; each is told to `begun` as well.
+fn acknowledged(out: ChildStdout, begun: &Sender<()>) -> u64 {
+    let lines = BufReader::new(out).lines().map_while(Result::ok);
+    let numbers = lines.filter_map(|line| {
+        let (_, number) = line.split_once("safe ")?;
+        number.parse::<u64>().ok()
+    });
+    // Nobody listens where the process ends before it.
+    numbers
+        .inspect(|_| _ = begun.send(()))
+        .last()
+        .unwrap_or_default()
+}
+
 /// Kills the writing process again and again; gives how many transactions there were in the end.
 fn kill_again_and_again(writer: &str, directory: &Path, found: fn(&Path) -> Found) -> u64 {
     let rounds = env::var(ROUNDS).map_or(40, |rounds| rounds.parse().unwrap());
+    let program = env::current_exe().unwrap();
     let mut safe = 0;
     for round in 0..rounds {
-        let mut writer = Command::new(env::current_exe().unwrap())
-            .args([writer, "--exact", "--nocapture"])
-            .env(DIRECTORY, directory)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+        let mut writer = start(Command::new(&program), writer, directory);
+        let out = writer.stdout.take().unwrap();
         let (begun, begins) = mpsc::channel();
-        let reading = std::thread::spawn(move || {
-            let numbers = lines.map_while(Result::ok).filter_map(|line| {
-                let (_, number) = line.split_once("safe ")?;
-                number.parse::<u64>().ok()
-            });
-            // Nobody listens in the rounds that end before it.
-            numbers.inspect(|_| _ = begun.send(())).last()
-        });
+        let reading = std::thread::spawn(move || acknowledged(out, &begun));
         // Some rounds end within the opening, others after hundreds of commits.
         if round % 4 != 0 {
             begins.recv().expect("the first commit");
@@ -171,13 +190,55 @@ fn kill_again_and_again(writer: &str, directory: &Path, found: fn(&Path) -> Foun
         std::thread::sleep(Duration::from_micros(round * round * 97 % 60_000));
         writer.kill().unwrap();
         writer.wait().unwrap();
-        safe = safe.max(reading.join().unwrap().unwrap_or(0));
+        safe = safe.max(reading.join().unwrap());
         if safe > 0 {
             safe = check(&found(directory), safe);
         }
     }
     assert!(safe > 100, "only {safe} transactions in all rounds");
     safe
+}
+
+/// Kills the writing process of a new store on entering its first sync, its second, and so on.
+#[allow(clippy::print_stderr)]
+fn kill_at_every_sync(writer: &str, found: fn(&Path) -> Found) {
+    let Ok(syncs) = env::var(SYNCS) else {
+        eprintln!("left out: {SYNCS} says at how many syncs");
+        return;
+    };
+    let (begun, _begins) = mpsc::channel();
+    let mut most = 0;
+    for number in 1..=syncs.parse::<u64>().unwrap() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new("strace");
+        command
+            .args([
+                "-f",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                "trace=fsync,fdatasync",
+                "-e",
+            ])
+            .arg(format!(
+                "inject=fsync,fdatasync:signal=SIGKILL:when={number}"
+            ))
+            .arg(env::current_exe().unwrap());
+        let mut writer = start(command, writer, directory.path());
+        let safe = acknowledged(writer.stdout.take().unwrap(), &begun);
+        writer.wait().unwrap();
+        if safe > 0 {
+            most = most.max(check(&found(directory.path()), safe));
+        }
+    }
+    eprintln!("{most} transactions at most");
+    assert!(most > 100, "only {most} transactions at most");
+}
+
+#[test]
+fn killed_at_every_sync_it_has_what_it_acknowledged() {
+    kill_at_every_sync("crash::writer", in_memory);
 }
 
 #[test]
@@ -228,5 +289,10 @@ mod disk {
     fn killed_at_any_moment_it_has_what_it_acknowledged() {
         let directory = tempfile::tempdir().unwrap();
         kill_again_and_again("crash::disk::writer", directory.path(), on_disk);
+    }
+
+    #[test]
+    fn killed_at_every_sync_it_has_what_it_acknowledged() {
+        kill_at_every_sync("crash::disk::writer", on_disk);
     }
 }

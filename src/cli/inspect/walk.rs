@@ -392,7 +392,8 @@ fn is_unknown(event_type: EventType, v1_rows: bool) -> bool {
 }
 
 /// What the log's own format description does not have, mysqlbinlog does not read either; nor the
-/// rows and statements of formats that ended with 5.6 and 5.0.
+/// rows and statements of formats that ended with 5.6 and 5.0, nor the statements of servers that
+/// others had given longer headers.
 fn check_type(format: &FormatDescription, header: &EventHeader, v1_rows: bool) -> Result<()> {
     /// Length of a Query event's fixed part in servers without status variables.
     const QUERY_WITHOUT_STATUS: usize = 11;
@@ -404,6 +405,16 @@ fn check_type(format: &FormatDescription, header: &EventHeader, v1_rows: bool) -
             format!(
                 "{event_type} event (type {}) in a log whose format description has {known} types",
                 event_type.0
+            ),
+        ));
+    }
+    if event_type == EventType::QUERY && format.header_length() != EventHeader::SIZE {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "Query event with a header of {} bytes: every server of MySQL's own writes {}",
+                format.header_length(),
+                EventHeader::SIZE
             ),
         ));
     }

@@ -46,7 +46,10 @@ fn planted_mistakes_are_found() {
     expect(Plant::Forgets, &["was applied twice"]);
     expect(
         Plant::Believes,
-        &["ONLINE without what the group had executed"],
+        &[
+            "ONLINE without what the group had executed",
+            "the queue was never empty",
+        ],
     );
     expect(
         Plant::ShortCut,

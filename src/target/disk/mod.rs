@@ -42,7 +42,7 @@ use std::sync::Arc;
 use crate::gtid::GtidSet;
 use crate::journal::disk::io_error;
 use crate::journal::lock::Lock;
-use crate::target::store::{PARALLEL_WORKERS, RELAY_LOGS};
+use crate::target::store::{RELAY_LOGS, parallel_workers};
 use crate::target::tables;
 use crate::target::tables::apply::Applier;
 use crate::target::tables::clone::Copy;
@@ -88,7 +88,7 @@ impl Default for StoreOptions {
         Self {
             cache_bytes: 64 << 20,
             sync: true,
-            replica_parallel_workers: PARALLEL_WORKERS,
+            replica_parallel_workers: parallel_workers(),
         }
     }
 }

@@ -11,6 +11,9 @@
 //! get. A reader takes the newest state with one reference count and reads it without locks: whole
 //! transactions at one commit number, for as long as it likes; the applier never waits for it.
 //!
+//! Where many transactions wait, threads `rejoin-apply-N` change the rows, each those of tables of its own
+//! (`replica_parallel_workers`); with one worker all happens in order on the applier's thread.
+//!
 //! What makes the rows durable is the log. A checkpoint writes a state to a file beside it, so that
 //! opening starts from there and replays only what stands behind it.
 //!
@@ -65,8 +68,15 @@ type Published = tables::state::Published<State>;
 /// The directory of relay logs in the store's.
 pub(crate) const RELAY_LOGS: &str = "relay";
 
-/// Default of `replica_parallel_workers`.
-pub(crate) const PARALLEL_WORKERS: usize = 4;
+/// Default of `replica_parallel_workers`: MySQL's, where there are as many cores. On two, the donor and the
+/// threads that receive have them busy, and handing rows over costs more than it gives.
+pub(crate) fn parallel_workers() -> usize {
+    const WORKERS: usize = 4;
+    match std::thread::available_parallelism() {
+        Ok(cores) if cores.get() >= WORKERS => WORKERS,
+        _ => 1,
+    }
+}
 
 /// How a store works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +93,7 @@ pub struct StoreOptions {
     pub memory_bytes: Option<u64>,
     /// How many threads change rows where many transactions wait, each those of tables of its own,
     /// beside the thread that calls. With 1 there is none: everything happens in order on that thread.
-    /// What is committed is the same. Default 4, as MySQL has it.
+    /// What is committed is the same. Default 4, as MySQL has it, and 1 on machines of fewer cores.
     pub replica_parallel_workers: usize,
     /// Bounds on what is read from its files.
     pub limits: Limits,
@@ -95,7 +105,7 @@ impl Default for StoreOptions {
             journal: JournalOptions::default(),
             checkpoint_log_bytes: 256 << 20,
             memory_bytes: None,
-            replica_parallel_workers: PARALLEL_WORKERS,
+            replica_parallel_workers: parallel_workers(),
             limits: Limits::default(),
         }
     }

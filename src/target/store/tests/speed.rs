@@ -89,6 +89,15 @@ fn store_speed() {
     );
 }
 
+/// Time that all threads of the process have had processors, in hundredths of a second.
+fn ticks() -> u64 {
+    let text = fs::read_to_string("/proc/self/stat").unwrap();
+    let behind_name = text.rsplit(')').next().unwrap();
+    let mut fields = behind_name.split_whitespace().skip(11);
+    let mut field = || fields.next().unwrap().parse::<u64>().unwrap();
+    field() + field()
+}
+
 /// `cargo test --release --lib store_workers -- --ignored --nocapture`: the same transactions with one
 /// thread and with several, on one table and on four.
 #[test]
@@ -97,6 +106,7 @@ fn store_speed() {
 fn store_workers() {
     const ROWS: i64 = 200_000;
     const GROUP: i64 = 1000;
+    const GROUPS: u32 = 30;
     let place = std::env::var("DIRECTORY").unwrap_or_else(|_| "/dev/shm".to_owned());
     let directory = tempfile::tempdir_in(place).unwrap();
     let mut source = source();
@@ -123,13 +133,13 @@ fn store_workers() {
     }
     store.checkpoint().unwrap();
     let mut at = 0;
-    for _ in 0..3 {
+    for _ in 0..2 {
         for tables in [1, 4] {
             for workers in [1, 2, 4] {
                 drop(store);
                 store = open(workers);
                 let mut batches = Vec::new();
-                for _ in 0..20 {
+                for _ in 0..GROUPS {
                     for number in 0..GROUP {
                         source.choose_table((number % tables) as u8);
                         let changes = [1, 2, 3]
@@ -139,12 +149,16 @@ fn store_workers() {
                     }
                     batches.push(source.take());
                 }
-                let started = std::time::Instant::now();
+                let started = (std::time::Instant::now(), ticks());
                 for batch in &batches {
                     store.apply(batch).unwrap();
                 }
-                let each = started.elapsed() / (20 * GROUP as u32);
-                println!("{tables} tables, {workers} workers: {each:?} a transaction");
+                let count = GROUPS * GROUP as u32;
+                println!(
+                    "{tables} tables, {workers} workers: {:?} a transaction, {:.1} us of processors",
+                    started.0.elapsed() / count,
+                    (ticks() - started.1) as f64 * 10_000.0 / f64::from(count)
+                );
                 store.checkpoint().unwrap();
             }
         }

@@ -3,39 +3,89 @@
 //! Behind every published snapshot the applier copies the nodes that it changes, and soon afterwards
 //! lets the old ones go: thousands of buffers of the same sizes come and go in every group commit.
 //! General allocators are slow at just that, so a thread that makes such buffers keeps some of those
-//! that it frees.
+//! that it frees. Old nodes are often let go by another thread than makes the new ones: what one has too
+//! many of, and what one leaves behind when it ends, others take.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
+use parking_lot::Mutex;
+
 use super::leaf::Slot;
 use super::{FAN_OUT, Node, PAGE};
 
-/// Buffers of each kind that a thread keeps for later; 32 MiB of pages.
-const KEPT: usize = 8192;
+/// Buffers that go from one thread to another at once.
+const CHUNK: usize = 128;
+/// Such chunks that wait for whoever needs them; 32 MiB of pages.
+const CHUNKS_KEPT: usize = 64;
 /// Slots of a new page; it grows where rows are small.
 const SLOTS: usize = 24;
 
-/// Buffers for later; `None` on threads that never made one: a reader that frees some has no use for
-/// them.
-type Free<T> = RefCell<Option<Vec<T>>>;
+/// The memory of a leaf.
+type PageBuffers = (Vec<u8>, Vec<Slot>);
 
-thread_local! {
-    static PAGES: Free<(Vec<u8>, Vec<Slot>)> = const { RefCell::new(None) };
-    static CHILDREN: Free<Vec<Node>> = const { RefCell::new(None) };
+/// Buffers that any thread may take.
+type Shared<T> = Mutex<Vec<Vec<T>>>;
+
+static SHARED_PAGES: Shared<PageBuffers> = Mutex::new(Vec::new());
+static SHARED_CHILDREN: Shared<Vec<Node>> = Mutex::new(Vec::new());
+
+/// Buffers of one thread.
+struct Free<T: 'static> {
+    /// `None` on threads that never made one: a reader that frees some has no use for them.
+    own: Option<Vec<T>>,
+    shared: &'static Shared<T>,
 }
 
-/// A buffer from the list, if there is one; from now on the thread keeps such buffers.
-fn take<T>(free: &RefCell<Option<Vec<T>>>) -> Option<T> {
-    free.borrow_mut().get_or_insert_default().pop()
+thread_local! {
+    static PAGES: RefCell<Free<PageBuffers>> = const { Free::new(&SHARED_PAGES) };
+    static CHILDREN: RefCell<Free<Vec<Node>>> = const { Free::new(&SHARED_CHILDREN) };
+}
+
+impl<T> Free<T> {
+    const fn new(shared: &'static Shared<T>) -> RefCell<Self> {
+        RefCell::new(Self { own: None, shared })
+    }
+
+    fn share(&self, chunk: Vec<T>) {
+        let mut shared = self.shared.lock();
+        if shared.len() < CHUNKS_KEPT {
+            shared.push(chunk);
+        }
+    }
+}
+
+impl<T> Drop for Free<T> {
+    fn drop(&mut self) {
+        match self.own.take() {
+            Some(own) if !own.is_empty() => self.share(own),
+            _ => {}
+        }
+    }
+}
+
+/// A buffer, if there is one; from now on the thread keeps such buffers.
+fn take<T>(free: &RefCell<Free<T>>) -> Option<T> {
+    let free = &mut *free.borrow_mut();
+    let own = free.own.get_or_insert_default();
+    if own.is_empty()
+        && let Some(chunk) = free.shared.lock().pop()
+    {
+        *own = chunk;
+    }
+    own.pop()
 }
 
 /// Keeps a buffer, or frees it.
-fn keep<T>(free: &RefCell<Option<Vec<T>>>, buffer: T) {
-    if let Some(free) = &mut *free.borrow_mut()
-        && free.len() < KEPT
-    {
-        free.push(buffer);
+fn keep<T>(free: &RefCell<Free<T>>, buffer: T) {
+    let free = &mut *free.borrow_mut();
+    let Some(own) = &mut free.own else {
+        return;
+    };
+    own.push(buffer);
+    if own.len() >= 2 * CHUNK {
+        let chunk = own.split_off(CHUNK);
+        free.share(chunk);
     }
 }
 
