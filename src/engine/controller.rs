@@ -187,7 +187,7 @@ impl Controller {
         let input = match fact {
             Fact::Joined(joined) => {
                 self.cut = match &joined.cut {
-                    Cut::Gtids(set) | Cut::View { executed: set, .. } => {
+                    Cut::Gtids(set) => {
                         self.gate.order(Order::Begin(set.clone()));
                         set.clone()
                     }

@@ -118,14 +118,6 @@ impl View {
 pub enum Cut {
     /// Groups in which every member is 8.3.0 or later: what the group had executed.
     Gtids(GtidSet),
-    /// Older groups: the view-change event with this view identifier. A clone may hold that event
-    /// already, and cannot tell: a member of such a group is never cloned.
+    /// Older groups, and groups in process: the view-change event with this view identifier.
     ViewId(String),
-    /// Groups in process: the same, where it is known what comes before the feed.
-    View {
-        /// The view's identifier.
-        id: String,
-        /// Everything that the feed does not deliver, for it comes before or is the event.
-        executed: GtidSet,
-    },
 }

@@ -124,7 +124,7 @@ impl Sides {
             clone_donors += 1;
             match (&member.executed, cut) {
                 (Some(executed), _) => theirs.extend(executed),
-                (None, Cut::Gtids(cut) | Cut::View { executed: cut, .. }) => theirs.extend(cut),
+                (None, Cut::Gtids(cut)) => theirs.extend(cut),
                 (None, Cut::ViewId(_)) => {}
             }
         }

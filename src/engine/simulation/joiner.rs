@@ -370,7 +370,6 @@ impl Joiner {
                 self.auditor.joined(now, joined.view.clone());
                 self.auditor.cut = match &joined.cut {
                     Cut::Gtids(cut) => cut.clone(),
-                    Cut::View { executed, .. } => executed.clone(),
                     Cut::ViewId(_) => self.world.lock().newest_view_change(),
                 };
             }

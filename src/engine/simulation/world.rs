@@ -356,11 +356,7 @@ impl World {
             let view_id = format!("17:{}", self.views);
             self.view_change = Some(self.history.len());
             self.history.commit_view(&view_id);
-            // Only with the set can a member tell whether a clone has brought the event along.
-            Cut::View {
-                id: view_id,
-                executed: self.history.executed(self.history.len()).clone(),
-            }
+            Cut::ViewId(view_id)
         } else {
             let lacks = usize::from(self.plant == Some(Plant::ShortCut));
             let end = self.history.len().saturating_sub(lacks);

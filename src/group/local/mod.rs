@@ -16,7 +16,7 @@
 //! - Transactions come in one order, the same for all members, with GTIDs of the group's UUID.
 //! - A join is an event of that order: every member that is present logs it as a transaction with a
 //!   View_change event, and the joiner recovers up to that event from a donor's binary log
-//!   ([`Cut::View`](super::Cut::View)). The first member is alone and gets it itself.
+//!   ([`Cut::ViewId`](super::Cut::ViewId)). The first member is alone and gets it itself.
 //! - A member is RECOVERING until it has caught up, then ONLINE; ERROR where it could not.
 //! - The joiner's donors are the other members, at the endpoint that each has given: usually a
 //!   [`Donor`](crate::donor::Donor) with the [log](crate::donor::MemberLog) of its store.

@@ -168,13 +168,11 @@ impl Order {
             feed: Some(feed),
             waiting: VecDeque::new(),
         };
-        let mut before_feed = self.executed.clone();
         if is_alone {
             // Nobody else could give it the view change.
             self.members.push(entry);
             self.deliver(gtid, &batch);
         } else {
-            before_feed.insert(&gtid);
             self.deliver(gtid, &batch);
             self.members.push(entry);
         }
@@ -182,10 +180,7 @@ impl Order {
         self.tell_view();
         let joined = Joined {
             view: self.view(Some(&uuid)),
-            cut: Cut::View {
-                id: view_id,
-                executed: before_feed,
-            },
+            cut: Cut::ViewId(view_id),
         };
         Ok((self.seats, joined))
     }

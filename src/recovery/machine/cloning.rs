@@ -164,7 +164,7 @@ impl Machine {
             (Method::Impossible, _) => {
                 self.impossible(&format!("{reason}; {last}"), last.remedy_text())
             }
-            (Method::Nothing, Cut::Gtids(_) | Cut::View { .. }) => self.start_catch_up(),
+            (Method::Nothing, Cut::Gtids(_)) => self.start_catch_up(),
             _ => self.begin_transfer(),
         }
     }

@@ -80,7 +80,7 @@ impl Machine {
             Cut::Gtids(cut) if self.view.members.is_empty() => !cut.is_subset(&self.executed),
             // As in a group of 8.3.0 and later: nobody else could tell us where phase 1 ends.
             Cut::Gtids(_) => true,
-            Cut::ViewId(_) | Cut::View { .. } => false,
+            Cut::ViewId(_) => false,
         };
         if must_have_online && self.view.online().next().is_none() {
             return self.fail(
@@ -106,7 +106,7 @@ impl Machine {
             &self.view,
             &self.cut,
             &self.settings,
-            self.can_clone && !matches!(self.cut, Cut::ViewId(_)),
+            self.can_clone,
         );
         if !plan.errant.is_empty() && !rechecked {
             return self.recheck_later();

@@ -182,10 +182,7 @@ impl Machine {
     }
 
     pub(super) fn cut_reached(&self) -> bool {
-        match &self.cut {
-            Cut::Gtids(set) | Cut::View { executed: set, .. } => set.is_subset(&self.executed),
-            Cut::ViewId(_) => false,
-        }
+        matches!(&self.cut, Cut::Gtids(set) if set.is_subset(&self.executed))
     }
 
     pub(super) fn transfer_view_changed(&mut self, changed: bool) {
@@ -240,7 +237,7 @@ impl Machine {
     }
 
     pub(super) fn view_change_applied(&mut self, id: &str) {
-        if matches!(&self.cut, Cut::ViewId(wanted) | Cut::View { id: wanted, .. } if wanted == id) {
+        if matches!(&self.cut, Cut::ViewId(wanted) if wanted == id) {
             self.end_phase_1();
         }
     }

@@ -176,7 +176,7 @@ impl Machine {
     /// What phase 1 still has to bring.
     fn missing(&self) -> GtidSet {
         match &self.cut {
-            Cut::Gtids(set) | Cut::View { executed: set, .. } => set.subtract(&self.executed),
+            Cut::Gtids(set) => set.subtract(&self.executed),
             Cut::ViewId(_) => self.view.executed().subtract(&self.executed),
         }
     }
