@@ -19,7 +19,7 @@
 //! | 5 | [`recovery`] | the heart: a pure state machine from facts and the time to actions |
 //! | 6 | [`engine`] | the threads that do what the machine says, and the handle of a member |
 //! | 6 | [`verify`] | a store against a member, row by row |
-//! | 6 | [`donor`] | the serving side: binary logs for other joiners |
+//! | 6 | [`donor`] | the serving side: binary logs and rows for other joiners |
 //! | 7 | `cli` | the command line |
 //!
 //! ```text

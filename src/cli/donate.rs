@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::arguments::Donate;
 use super::process;
 use crate::donor::{Account, BinlogDirectory, Donor, DonorOptions};
-use crate::journal::JournalOptions;
 use crate::net::ServerTls;
 use crate::{Error, ErrorKind, Result};
 
@@ -40,8 +39,7 @@ pub(super) fn run(options: &Donate) -> Result<()> {
 
 fn source(options: &Donate) -> Result<BinlogDirectory> {
     if let Some(store) = &options.store {
-        let name = JournalOptions::default().base_name;
-        return BinlogDirectory::open_index(store.join(format!("{name}.index")));
+        return BinlogDirectory::open_store(store);
     }
     let directory = options.binlog_dir.as_ref().ok_or_else(|| {
         Error::new(

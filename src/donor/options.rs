@@ -37,6 +37,8 @@ pub struct DonorOptions {
     pub net_write_timeout: Duration,
     /// Largest command, in bytes. Default 32 MiB: room for a set of a million GTID intervals.
     pub command_bytes: usize,
+    /// Clones at a time. Each keeps in memory what the store has changed since it began. Default 8.
+    pub max_clones: usize,
     /// Bytes a second for all clients together; `None` for no limit. Can be changed while serving.
     pub max_rate: Option<u64>,
     /// The version that clients are told. Default `9.7.4-rejoin`.
@@ -57,6 +59,7 @@ impl DonorOptions {
             wait_timeout: Duration::from_secs(600),
             net_write_timeout: Duration::from_secs(60),
             command_bytes: 32 << 20,
+            max_clones: 8,
             max_rate: None,
             server_version: "9.7.4-rejoin".to_owned(),
             limits: Limits::default(),

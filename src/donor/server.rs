@@ -12,6 +12,7 @@ use log::{info, warn};
 use parking_lot::Mutex;
 
 use super::DonorOptions;
+use super::clone::Snapshots;
 use super::dump::DumpTicket;
 use super::session;
 use super::source::{History, LogSource};
@@ -56,6 +57,8 @@ pub(super) struct Shared {
     pub(super) policy: LoginPolicy,
     pub(super) tls: ServerTls,
     pub(super) throttle: Throttle,
+    /// What joiners that clone are reading.
+    pub(super) snapshots: Snapshots,
     /// Closes every connection; closed: the donor stops.
     pub(super) stop: Closer,
     pub(super) clients: Mutex<Clients>,
@@ -129,6 +132,7 @@ impl Donor {
                 requires_tls: options.require_secure_transport,
             },
             throttle: Throttle::new(options.max_rate),
+            snapshots: Snapshots::default(),
             stop: Closer::new(),
             clients: Mutex::default(),
             source,

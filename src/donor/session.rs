@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use log::{debug, info};
 
+use super::clone::{self, Held};
 use super::dump::{Agreement, Dump, DumpTicket, Ending};
 use super::server::Shared;
 use super::variables::{Asker, Variables};
 use crate::net::Accepted;
+use crate::wire::clone::CloneRequest;
 use crate::wire::server::answer::{self, Refusal};
 use crate::wire::server::command::{Command, DumpCommand};
 use crate::wire::server::login::{Account, Login, Step, access_denied};
@@ -43,6 +45,8 @@ struct Session<'a> {
     /// `name@host`.
     user: String,
     variables: Variables,
+    /// The snapshot that it reads, of a clone.
+    held: Option<Arc<Held>>,
 }
 
 /// Whether a session goes on.
@@ -91,6 +95,7 @@ impl<'a> Session<'a> {
                         host,
                         user,
                         variables: Variables::default(),
+                        held: None,
                     }));
                 }
             };
@@ -115,6 +120,10 @@ impl<'a> Session<'a> {
                 Err(error) => return Err(error),
             };
             let then = match Command::parse(packet, &self.shared.options.limits) {
+                Ok(Command::Query(statement)) if CloneRequest::is_meant(statement) => {
+                    let statement = statement.to_vec();
+                    self.clone_rows(&statement)
+                }
                 Ok(Command::Query(statement)) => {
                     let statement = statement::parse(statement);
                     self.query(statement)
@@ -123,6 +132,7 @@ impl<'a> Session<'a> {
                 Ok(Command::Ping | Command::Accepted) => self.ok(),
                 Ok(Command::ResetConnection) => {
                     self.variables = Variables::default();
+                    self.held = None;
                     self.ok()
                 }
                 Ok(Command::RegisterReplica(replica)) => {
@@ -284,14 +294,22 @@ impl<'a> Session<'a> {
         Ok(table(&names, holds.then_some(row)))
     }
 
+    fn clone_rows(&mut self, statement: &[u8]) -> Result<Then> {
+        if !self.account.can_replicate() {
+            return self.refuse(&no_privilege());
+        }
+        let write_timeout = self.variables.write_timeout(self.shared);
+        self.accepted.set_write_timeout(write_timeout)?;
+        let (accepted, held) = (&mut self.accepted, &mut self.held);
+        match clone::answer(statement, self.shared, accepted, held)? {
+            Ok(()) => Ok(Then::GoOn),
+            Err(refusal) => self.refuse(&refusal),
+        }
+    }
+
     fn dump(&mut self, command: DumpCommand) -> Result<Then> {
         if !self.account.can_replicate() {
-            return self.refuse(&Refusal::with_state(
-                1227,
-                "42000",
-                "Access denied; you need (at least one of) the REPLICATION SLAVE privilege(s) for \
-                 this operation",
-            ));
+            return self.refuse(&no_privilege());
         }
         let shared = self.shared;
         let write_timeout = self.variables.write_timeout(shared);
@@ -355,6 +373,16 @@ fn table(columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table
         columns,
         rows.map(|row| row.into_iter().map(Some).collect())
             .collect(),
+    )
+}
+
+#[cold]
+fn no_privilege() -> Refusal {
+    Refusal::with_state(
+        1227,
+        "42000",
+        "Access denied; you need (at least one of) the REPLICATION SLAVE privilege(s) for this \
+         operation",
     )
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::shared::Fact;
-use crate::clone::mysql::MySqlDonor;
+use crate::clone::ServerDonor;
 use crate::group::GroupMember;
 use crate::net::{Closer, ConnectOptions, Endpoint};
 use crate::target::{CloneDonor, CloneFailure, CloneProgress, Target};
@@ -16,15 +16,15 @@ pub(super) struct CloneJob(Box<dyn CloneDonor + Send>);
 
 /// What clones copy from.
 pub(super) trait CloneDonors: Send {
-    /// `donor` is how `member` would be copied as a MySQL server.
-    fn open(&mut self, member: &GroupMember, donor: MySqlDonor) -> Box<dyn CloneDonor + Send>;
+    /// `donor` is how `member` would be copied as a server.
+    fn open(&mut self, member: &GroupMember, donor: ServerDonor) -> Box<dyn CloneDonor + Send>;
 }
 
 /// MySQL servers, and other donors that speak like them.
 pub(super) struct Servers;
 
 impl CloneDonors for Servers {
-    fn open(&mut self, _member: &GroupMember, donor: MySqlDonor) -> Box<dyn CloneDonor + Send> {
+    fn open(&mut self, _member: &GroupMember, donor: ServerDonor) -> Box<dyn CloneDonor + Send> {
         Box::new(donor)
     }
 }
@@ -66,7 +66,7 @@ impl Cloning {
         let closer = Closer::new();
         let progress = Arc::<Mutex<CloneProgress>>::default();
         let told = Arc::clone(&progress);
-        let server = MySqlDonor {
+        let server = ServerDonor {
             endpoint,
             options,
             limits,

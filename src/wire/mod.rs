@@ -18,6 +18,7 @@
 //! - `compression`: the frames of the compressed protocol;
 //! - `command`: the few commands that a replica sends;
 //! - `result_set`: rows of a text query;
+//! - `clone`: a clone between two of our own;
 //! - `dump`: event, ERR and EOF packets told apart;
 //! - `server`: the other side, for donors;
 //! - `server_error`: ERR packets as [`Error`](crate::Error)s of the right kind.
@@ -27,6 +28,7 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used)]
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used))]
 
+pub(crate) mod clone;
 pub mod command;
 pub mod compression;
 pub mod dump;

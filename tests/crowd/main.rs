@@ -47,7 +47,9 @@ impl Drop for Joiner {
 impl Joiner {
     fn start(url: &str, store: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_rejoin"))
-            .args(["recover", "--quiet", "--json", "--group", url, "--store"])
+            .args(["recover", "--quiet", "--json", "--group", url])
+            // A machine that is busy for long may break a connection: it is made anew.
+            .args(["--recovery-reconnect-interval=1", "--store"])
             .arg(store)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -71,7 +73,6 @@ impl Joiner {
             self.lines.read_line(&mut line).unwrap();
             assert!(!line.is_empty(), "it ended without online");
             let event: Json = serde_json::from_str(&line).unwrap();
-            assert_ne!(event["event"], "failover", "{line}");
             if event["event"] == "online" {
                 assert!(
                     event["transactions"].as_i64() > Some(TRANSACTIONS),
@@ -151,6 +152,7 @@ fn fifty_joiners_of_which_half_are_stopped() {
     options.max_rate = Some(RATE);
     // However slow the machine is: who stands still is not given up.
     options.net_write_timeout = Duration::from_secs(3600);
+    options.connect_timeout = Duration::from_secs(600);
     let donor = Donor::start("127.0.0.1:0", Arc::new(log), options).unwrap();
     let url = format!("mysql://recovery:secret@{}", donor.local_addr());
     let alone = joiners(&url, directory.path(), "alone");

@@ -52,7 +52,7 @@ fn the_demo_shows_what_it_promises() {
         .into_iter()
         .map(|act| &act["number"])
         .collect();
-    assert_eq!(acts, [1, 2, 3, 4, 5]);
+    assert_eq!(acts, [1, 2, 3, 4, 5, 6]);
     let of_db4 = |kind: &str| -> Vec<&Value> {
         let events = of_kind(kind).into_iter();
         events.filter(|event| event["member"] == "db4").collect()
@@ -72,8 +72,23 @@ fn the_demo_shows_what_it_promises() {
     // More than what was missing at the join: the group went on.
     assert!(online[0]["transactions"].as_u64().unwrap() > missing);
 
+    assert!(of_kind("overflow")[0]["relay_log_bytes"].as_u64() > Some(0));
+
+    // Nobody has the logs that db5 lacks.
+    let of_db5 = |kind: &str| -> Vec<&Value> {
+        let events = of_kind(kind).into_iter();
+        events.filter(|event| event["member"] == "db5").collect()
+    };
+    let plan = of_db5("plan");
+    assert_eq!((plan.len(), &plan[0]["method"]), (1, &"clone".into()));
+    let cloned = of_db5("clone");
+    let last = cloned.last().unwrap();
+    assert_eq!(last["state"], "complete");
+    assert!(last["rows"].as_u64() > Some(10_000), "{last}");
+    assert!(of_db5("online")[0]["transactions"].as_u64() < Some(missing));
+
     let rows = of_kind("rows");
-    assert_eq!(rows.len(), 4);
+    assert_eq!(rows.len(), 5);
     assert!(
         rows.iter()
             .all(|r| r["sha256"] == rows[0]["sha256"] && r["rows"] == rows[0]["rows"])
@@ -81,7 +96,7 @@ fn the_demo_shows_what_it_promises() {
     let last = events.last().unwrap();
     assert_eq!(
         (&last["event"], &last["members"]),
-        (&Value::from("verified"), &4.into())
+        (&Value::from("verified"), &5.into())
     );
     assert_eq!(last["rows"], rows[0]["rows"]);
 }

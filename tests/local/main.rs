@@ -1,8 +1,10 @@
 //! Groups within this process: members with stores and donors on loopback, one total order.
 #![allow(clippy::print_stdout, missing_docs, unreachable_pub)]
 
+mod clone;
 mod demo;
 mod member;
+mod proxy;
 mod shop;
 
 use std::sync::Arc;

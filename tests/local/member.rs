@@ -12,7 +12,7 @@ use rejoin::net::{ConnectOptions, Endpoint};
 use rejoin::recovery::Settings;
 use rejoin::target::store::{Reader, Snapshot, Store, StoreOptions};
 
-pub const WAIT: Duration = Duration::from_secs(60);
+pub const WAIT: Duration = Duration::from_secs(300);
 
 pub fn group() -> LocalGroup {
     LocalGroup::new(Uuid([0xaa; 16]), ConnectOptions::new("recovery", "secret")).unwrap()
@@ -30,40 +30,71 @@ pub struct Node {
     pub events: Events,
 }
 
+/// How a member is set up.
+pub struct NodeOptions {
+    pub store: StoreOptions,
+    pub settings: Settings,
+    /// Where joiners are told to find its donor, if elsewhere.
+    pub advertised_port: Option<u16>,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        let mut store = StoreOptions::default();
+        // Crashes of the machine are not what is tested here.
+        store.journal.sync = false;
+        store.journal.segment_bytes = 256 << 10;
+        let settings = Settings {
+            recovery_retry_count: 1000,
+            recovery_reconnect_interval: Duration::from_millis(50),
+            ..Settings::default()
+        };
+        Self {
+            store,
+            settings,
+            advertised_port: None,
+        }
+    }
+}
+
 impl Node {
     /// Joins `group` with the store in `directory`.
     pub fn join(group: &LocalGroup, number: u8, directory: PathBuf) -> Self {
-        let mut options = StoreOptions::default();
-        // Crashes of the machine are not what is tested here.
-        options.journal.sync = false;
-        options.journal.segment_bytes = 256 << 10;
+        Self::join_with(group, number, directory, NodeOptions::default())
+    }
+
+    pub fn join_with(
+        group: &LocalGroup,
+        number: u8,
+        directory: PathBuf,
+        options: NodeOptions,
+    ) -> Self {
         let uuid = uuid(number);
-        let store = Store::open_with(directory, options).unwrap();
+        let store = Store::open_with(directory, options.store).unwrap();
         let reader = store.reader();
         let identity = SourceIdentity {
             server_id: number.into(),
             server_uuid: uuid,
         };
-        let log = MemberLog::new(store.binary_log(), identity);
+        let log = MemberLog::of(&store, identity);
         let accounts = vec![Account::new("recovery", b"secret")];
         let donor = Donor::start("127.0.0.1:0", Arc::new(log), DonorOptions::new(accounts));
         let donor = Arc::new(donor.unwrap());
-        let endpoint = Endpoint::new("127.0.0.1", donor.local_addr().port());
+        let port = options.advertised_port;
+        let endpoint = Endpoint::new(
+            "127.0.0.1",
+            port.unwrap_or_else(|| donor.local_addr().port()),
+        );
         let (executed, serving) = (reader.clone(), Arc::clone(&donor));
         let sets = move || MemberSets {
             executed: executed.snapshot().gtid_executed().clone(),
             purged: serving.gtid_purged().unwrap(),
         };
         let seat = group.member(LocalMemberOptions::new(uuid, endpoint, sets));
-        let settings = Settings {
-            recovery_retry_count: 1000,
-            recovery_reconnect_interval: Duration::from_millis(50),
-            ..Settings::default()
-        };
         let builder = Member::builder(seat, store)
             .uuid(uuid)
             .server_id(number.into())
-            .settings(settings);
+            .settings(options.settings);
         let events = builder.events();
         Self {
             uuid,
@@ -104,7 +135,7 @@ impl Node {
     }
 }
 
-fn rows(snapshot: &Snapshot) -> String {
+pub fn rows(snapshot: &Snapshot) -> String {
     let mut out = Vec::new();
     for table in snapshot.tables() {
         out.extend_from_slice(format!("-- {table}\n").as_bytes());

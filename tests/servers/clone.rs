@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rand::RngExt;
 use rejoin::gtid::GtidSet;
@@ -116,37 +115,75 @@ fn changes_behind_a_clone_fit_its_rows(group: &Group, store: &Path) {
     finish_and_compare(group, store);
 }
 
-/// The sessions that copy are killed three times, beside a writer: the clone goes on where it was.
+/// A million rows and more; all sessions of a snapshot are killed three times while they are copied,
+/// beside a writer: the clone goes on where it was.
 fn connections_break(group: &Arc<Group>) {
-    const COPYING: &str = "SELECT id FROM performance_schema.processlist
-         WHERE user = 'recovery' AND info LIKE 'SELECT%FROM `%'";
+    const ROWS: u64 = 1_000_000;
+    /// Waits within the server, where it takes no time to see that the table is being read.
+    const CUT: &str = "CREATE PROCEDURE peculiar.cut()
+         BEGIN
+             DECLARE gone, looks INT DEFAULT 0;
+             DECLARE victim BIGINT;
+             DECLARE victims CURSOR FOR
+                 SELECT p.id FROM performance_schema.processlist p
+                 JOIN information_schema.innodb_trx t ON t.trx_mysql_thread_id = p.id
+                 WHERE p.user = 'recovery';
+             DECLARE CONTINUE HANDLER FOR NOT FOUND SET gone = 1;
+             DECLARE CONTINUE HANDLER FOR 1094 BEGIN END;
+             WHILE NOT EXISTS (SELECT * FROM performance_schema.processlist
+                     WHERE user = 'recovery' AND info LIKE 'SELECT%`bulk` WHERE%') DO
+                 DO SLEEP(0.002);
+                 SET looks = looks + 1;
+                 IF looks > 30000 THEN
+                     SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'nobody reads the table';
+                 END IF;
+             END WHILE;
+             OPEN victims;
+             FETCH victims INTO victim;
+             WHILE NOT gone DO
+                 KILL victim;
+                 FETCH victims INTO victim;
+             END WHILE;
+             CLOSE victims;
+         END";
+    let primary = group.wait_primary();
+    primary.sql("CREATE TABLE peculiar.bulk (id INT PRIMARY KEY, name VARCHAR(40), n INT)");
+    // One statement for the client as well.
+    primary.sql(&format!("DELIMITER //\n{CUT} //\nDELIMITER ;"));
+    for part in 0..ROWS / 100_000 {
+        primary.sql(&format!(
+            "SET SESSION cte_max_recursion_depth = 100000;
+             INSERT INTO peculiar.bulk
+             WITH RECURSIVE r (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r WHERE i < 100000)
+             SELECT i + {part} * 100000, CONCAT('row ', i), i % 1000 FROM r"
+        ));
+    }
+    group.settle();
     let (_directory, store) = store();
     let writer = Writer::start(group);
     let mut running = Running::start(&mut tool::recover(&group.url(), &store));
+    let donor = running
+        .wait_for(|event| (event["event"] == "clone").then(|| event["port"].as_u64()))
+        .flatten()
+        .and_then(|port| u16::try_from(port).ok())
+        .expect("a member is cloned");
     for _ in 0..3 {
-        let mut killed = 0;
-        while killed == 0 && running.is_running() {
-            for member in group.members() {
-                for id in member.sql(COPYING).lines() {
-                    // It may have ended by itself.
-                    killed += usize::from(member.try_sql(&format!("KILL {id}")).is_ok());
-                }
-            }
-        }
-        std::thread::sleep(Duration::from_millis(100));
+        group.member(donor).sql("CALL peculiar.cut()");
     }
     let outcome = running.wait();
     writer.stop();
     expect_cloned(&outcome);
     let clones = outcome.events("clone");
     let last = clones.last().expect("told about");
-    eprintln!("cut three times: {last}");
-    assert!(
-        outcome.stderr.contains("cut off") || last["snapshots"].as_u64() > Some(1),
-        "{}",
-        outcome.story()
+    eprintln!(
+        "cut three times, ONLINE after {:.1} s: {last}",
+        outcome.took.as_secs_f32()
     );
+    assert!(last["snapshots"].as_u64() > Some(3), "{}", outcome.story());
+    let rows = last["rows"].as_u64().expect("a number");
+    assert!((ROWS..ROWS * 3 / 2).contains(&rows), "{rows} rows fetched");
     finish_and_compare(group, &store);
+    primary.sql("DROP TABLE peculiar.bulk; DROP PROCEDURE peculiar.cut");
 }
 
 fn copy_directory(from: &Path, to: &Path) {

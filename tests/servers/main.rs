@@ -16,6 +16,7 @@
 mod support;
 
 mod bed;
+mod chain;
 mod channel;
 mod clone;
 mod connection;
@@ -47,6 +48,7 @@ fn main() {
         donors::SCENARIOS,
         bed::SCENARIOS,
         channel::SCENARIOS,
+        chain::SCENARIOS,
         clone::SCENARIOS,
         donor::SCENARIOS,
         member::SCENARIOS,

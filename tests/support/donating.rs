@@ -72,14 +72,14 @@ impl Donating {
         }
     }
 
-    /// SIGTERM: ends cleanly, within a moment; gives what it has logged.
+    /// SIGTERM: ends cleanly, soon, whoever waits for what; gives what it has logged.
     pub fn stop(mut self) -> String {
         let sent = Command::new("sh")
             .args(["-c", &format!("kill -TERM {}", self.child.id())])
             .status();
         assert!(sent.expect("sh is there").success());
         let mut code = None;
-        wait_until("rejoin donate ends", Duration::from_secs(5), || {
+        wait_until("rejoin donate ends", Duration::from_secs(30), || {
             code = self.child.try_wait().expect("its state can be asked");
             code.is_some()
         });

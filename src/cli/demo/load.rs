@@ -19,6 +19,8 @@ use crate::{Error, ErrorKind, Result};
 const PAUSE: Duration = Duration::from_millis(1);
 /// How long a client waits for its member before it looks whether that one is still there.
 const WAIT: Duration = Duration::from_millis(100);
+/// Changes of a transaction while the load is heavy.
+const CHANGES: usize = 100;
 const NOTE: &str = "Lorem ipsum dolor sit amet, consetetur sadipscing elitr, sed diam nonumy eirmod \
     tempor invidunt ut labore et dolore magna aliquyam erat, sed diam voluptua.";
 
@@ -77,6 +79,19 @@ impl Orders {
         transaction.commit()
     }
 
+    /// A transaction that changes many old orders and makes none.
+    fn change_many(&mut self) -> Result<Gtid> {
+        let mut transaction = self.group.begin();
+        let from = rand::rng().random_range(0..self.next);
+        let behind = self.present.range_mut(from..);
+        for (id, changes) in behind.take(CHANGES) {
+            let (before, after) = (Order::new(*id, *changes), Order::new(*id, *changes + 1));
+            transaction.update(&self.table, &before.row(), &after.row())?;
+            *changes += 1;
+        }
+        transaction.commit()
+    }
+
     /// How many rows the table has now.
     pub(super) fn rows(&self) -> usize {
         self.present.len()
@@ -125,6 +140,7 @@ struct Shared {
     /// Members that a client can be connected to.
     members: Mutex<Vec<(String, Reader)>>,
     written: AtomicU64,
+    is_heavy: AtomicBool,
     is_over: AtomicBool,
     failed: Mutex<Option<Error>>,
 }
@@ -144,7 +160,9 @@ impl Load {
                         *client.failed.lock() = Some(error);
                         break;
                     }
-                    std::thread::sleep(PAUSE);
+                    if !client.is_heavy.load(Ordering::Relaxed) {
+                        std::thread::sleep(PAUSE);
+                    }
                 }
                 orders
             })
@@ -166,6 +184,11 @@ impl Load {
             .members
             .lock()
             .retain(|(known, _)| known != name);
+    }
+
+    /// From now on the binary logs grow fast, or as before.
+    pub(super) fn set_heavy(&self, is_heavy: bool) {
+        self.shared.is_heavy.store(is_heavy, Ordering::Relaxed);
     }
 
     /// Transactions so far.
@@ -202,7 +225,11 @@ impl Drop for Load {
 impl Shared {
     /// Commits, and waits for the member it is connected to, as a client does.
     fn write(&self, orders: &mut Orders) -> Result<()> {
-        let gtid = orders.write(1)?;
+        let gtid = match self.is_heavy.load(Ordering::Relaxed) {
+            // Behind the last order there may be none to change.
+            true if orders.rows() > 0 => orders.change_many().or_else(|_| orders.write(1))?,
+            _ => orders.write(1)?,
+        };
         self.written.fetch_add(1, Ordering::Relaxed);
         let own: GtidSet = std::iter::once(gtid).collect();
         while !self.is_over.load(Ordering::Relaxed) {

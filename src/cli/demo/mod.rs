@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::HumanCount;
+use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -101,6 +101,8 @@ struct Stage<'a> {
     /// The member whose recovery is told step by step.
     joiner: Option<String>,
     load: Option<Load>,
+    /// Largest relay log of a joiner that was seen.
+    overflow: u64,
     /// Transactions of the load at the beginning of this second, and in the one before.
     meter: (Instant, u64, u64),
     /// The last: stores are closed before.
@@ -118,6 +120,7 @@ impl<'a> Stage<'a> {
             gone: Vec::new(),
             joiner: None,
             load: None,
+            overflow: 0,
             meter: (Instant::now(), 0, 0),
             workplace: Workplace::make()?,
         })
@@ -128,6 +131,7 @@ impl<'a> Stage<'a> {
         self.fill()?;
         let killed = self.join_while_a_donor_dies()?;
         self.come_back(killed)?;
+        self.clone_where_logs_are_purged()?;
         self.compare()
     }
 
@@ -187,6 +191,17 @@ impl<'a> Stage<'a> {
         if attempts < 2 {
             return Err(unexpected(format!("db4 needed {attempts} attempts, not 2")));
         }
+        if self.overflow == 0 {
+            return Err(unexpected("the relay log of db4 was not needed"));
+        }
+        self.screen.tell(
+            &format!(
+                "what the group did meanwhile did not fit in its memory: {} went to its relay log",
+                HumanBytes(self.overflow)
+            ),
+            "overflow",
+            json!({ "member": "db4", "relay_log_bytes": self.overflow }),
+        );
         let meanwhile = self.written() - written;
         if meanwhile == 0 {
             return Err(unexpected("nothing was written while db4 recovered"));
@@ -215,9 +230,34 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    fn clone_where_logs_are_purged(&mut self) -> Result<()> {
+        self.screen
+            .act(5, "Binary logs are purged: a new member has to be cloned");
+        self.joiner = None;
+        if let Some(load) = &self.load {
+            load.set_heavy(true);
+        }
+        self.wait(|stage| stage.nodes.iter().all(Node::has_purged))?;
+        if let Some(load) = &self.load {
+            load.set_heavy(false);
+        }
+        self.screen.tell(
+            "no member has its oldest binary logs any more",
+            "purged",
+            json!({ "members": self.nodes.len() }),
+        );
+        self.joiner = Some(self.start(5)?);
+        self.wait(|stage| stage.is_online(5))?;
+        let applied = self.status(5).transactions;
+        if applied >= HISTORY as u64 {
+            return Err(unexpected(format!("db5 applied {applied} transactions")));
+        }
+        Ok(())
+    }
+
     fn compare(&mut self) -> Result<(String, serde_json::Value)> {
         self.screen.act(
-            5,
+            6,
             "The load ends, and every row of every member is compared",
         );
         let written = self.written();
@@ -401,6 +441,11 @@ impl<'a> Stage<'a> {
             self.meter = (Instant::now(), written, rate as u64);
         }
         let statuses: Vec<Status> = self.nodes.iter().map(|n| n.member.status()).collect();
+        for (node, status) in self.nodes.iter().zip(&statuses) {
+            if self.joiner.as_ref() == Some(&node.name) {
+                self.overflow = self.overflow.max(status.relay_log_bytes);
+            }
+        }
         let mut members: Vec<Shown<'_>> = Vec::new();
         for (node, status) in self.nodes.iter().zip(&statuses) {
             let is_online = status.phase == crate::recovery::Phase::Online;

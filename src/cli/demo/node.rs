@@ -11,10 +11,16 @@ use crate::group::local::{LocalGroup, LocalMemberOptions, MemberSets};
 use crate::gtid::Uuid;
 use crate::net::{ConnectOptions, Endpoint};
 use crate::recovery::Settings;
-use crate::target::store::{Reader, Store};
+use crate::target::store::{Reader, Store, StoreOptions};
 
 /// How long a group goes on with a member that is gone.
 const UNNOTICED: Duration = Duration::from_millis(300);
+/// Binary logs are kept short, so that they can be purged while somebody watches.
+const SEGMENT_BYTES: u64 = 1 << 20;
+const KEEP_BYTES: u64 = 16 << 20;
+/// Of the group's transactions, a member that recovers holds no more in memory: the rest overflows to
+/// its relay log.
+const CACHE_BYTES: usize = 64 << 10;
 const USER: &str = "recovery";
 const PASSWORD: &str = "demo";
 
@@ -43,13 +49,18 @@ impl Node {
         max_rate: u64,
     ) -> Result<Self> {
         let name = format!("db{number}");
-        let store = Store::open(directory.join(&name))?;
+        let mut options = StoreOptions::default();
+        options.journal.segment_bytes = SEGMENT_BYTES;
+        options.journal.keep_bytes = Some(KEEP_BYTES);
+        // As soon as the log has grown by what the tables hold.
+        options.checkpoint_log_bytes = 1;
+        let store = Store::open_with(directory.join(&name), options)?;
         let uuid = Uuid([number; 16]);
         let identity = SourceIdentity {
             server_id: number.into(),
             server_uuid: uuid,
         };
-        let log = Arc::new(MemberLog::new(store.binary_log(), identity));
+        let log = Arc::new(MemberLog::of(&store, identity));
         let mut options = DonorOptions::new(vec![Account::new(USER, PASSWORD.as_bytes())]);
         options.max_rate = Some(max_rate);
         let donor = Arc::new(Donor::start("127.0.0.1:0", log, options)?);
@@ -70,6 +81,7 @@ impl Node {
         let builder = Member::builder(seat, store)
             .uuid(uuid)
             .server_id(number.into())
+            .cache_bytes(CACHE_BYTES)
             .settings(settings);
         let events = builder.events();
         Ok(Self {
@@ -81,6 +93,13 @@ impl Node {
             events,
             donor,
         })
+    }
+
+    /// Whether it has purged the oldest of its binary logs.
+    pub(super) fn has_purged(&self) -> bool {
+        self.donor
+            .gtid_purged()
+            .is_ok_and(|purged| !purged.is_empty())
     }
 
     /// The number it was started with.

@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use console::style as colored;
 use indicatif::{
-    HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+    HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState,
+    ProgressStyle,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::Error;
 use crate::cli::json;
-use crate::engine::{Event, Status};
+use crate::engine::{CloneState, Event, Status};
 use crate::recovery::{Method, Phase};
 
 /// How often progress is a line, where there is no screen.
@@ -108,12 +109,23 @@ impl Screen {
                 }
             ),
             Event::Clone {
-                donor, progress, ..
-            } => format!(
-                "{member} clones {}: {} rows so far",
-                name_of(donor.address.port),
-                HumanCount(progress.rows)
-            ),
+                donor,
+                progress,
+                state,
+            } => {
+                let donor = name_of(donor.address.port);
+                match state {
+                    CloneState::Complete => format!(
+                        "{member} has all of {donor}: {} rows, {}",
+                        HumanCount(progress.rows),
+                        HumanBytes(progress.bytes)
+                    ),
+                    CloneState::Failed { message, .. } => {
+                        format!("{member} cannot clone {donor}: {message}")
+                    }
+                    CloneState::Copying => format!("{member} clones {donor}"),
+                }
+            }
             Event::Donor { attempt, of, donor } => format!(
                 "{member} asks donor {} (attempt {attempt} of {of})",
                 name_of(donor.address.port)
@@ -144,12 +156,18 @@ impl Screen {
                 HumanCount(*transactions)
             ),
         };
+        // How far it is, is shown with the progress.
+        let goes_on = matches!(
+            event,
+            Event::Clone { state: CloneState::Copying, progress, .. } if progress.rows > 0
+        );
         match (self, json::describe(event, &status.attempt_records)) {
             (Self::Json(_), Some((name, mut body))) => {
                 body["member"] = json!(member);
                 json::print(name, body);
             }
             (Self::Json(_), None) => {}
+            _ if goes_on => {}
             _ => self.tell(&text, "", Value::Null),
         }
     }
@@ -216,7 +234,12 @@ fn progress_of(member: &Shown<'_>) -> String {
     let mut text = match status.phase {
         Phase::RelayLog => "applies its relay log".to_owned(),
         Phase::Joining => "joins".to_owned(),
-        Phase::Cloning => "is cloned".to_owned(),
+        Phase::Cloning => {
+            let from = member.donor.as_deref().unwrap_or("a donor");
+            let clone = status.clone.unwrap_or_default();
+            let (rows, bytes) = (HumanCount(clone.rows), HumanBytes(clone.bytes));
+            return format!("cloned from {from}, {rows} rows, {bytes}");
+        }
         Phase::Sleeping => "sleeps".to_owned(),
         Phase::Transfer => match &member.donor {
             Some(donor) => format!("phase 1 from {donor}"),

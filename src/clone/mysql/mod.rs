@@ -16,15 +16,14 @@
 mod reader;
 mod schema;
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::gtid::{GtidSet, Uuid};
-use crate::net::{BinlogStream, Closer, ConnectOptions, Connection, DumpRequest, Endpoint};
+use super::ServerDonor;
+use crate::gtid::GtidSet;
+use crate::net::Connection;
 use crate::target::schema::Catalog;
-use crate::target::{CloneDonor, CloneProgress, CloneReader, CloneSnapshot};
-use crate::transaction::{Assembler, Batch};
-use crate::{Error, ErrorKind, Limits, Result};
+use crate::target::{CloneReader, CloneSnapshot};
+use crate::{Error, ErrorKind, Result};
 
 use reader::Reader;
 
@@ -36,13 +35,6 @@ const LOCK_WAIT_S: u32 = 5;
 const CATCH_UP_S: u32 = 30;
 /// Snapshots that are tried while the schema changes.
 const SCHEMA_TRIES: u32 = 5;
-/// Connections that may break one after the other without a row coming.
-const FAILURES: u32 = 6;
-/// Largest batch of transactions that is handed over at once, in bytes.
-const BATCH_BYTES: usize = 4 << 20;
-const HEARTBEAT_PERIOD: Duration = Duration::from_secs(10);
-/// How often it is looked whether a pause is to end.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Makes a session one whose answers are exact: raw bytes, UTC, plain SQL; and patient.
 const SESSION: &[&str] = &[
@@ -53,90 +45,102 @@ const SESSION: &[&str] = &[
     "SET SESSION show_gipk_in_create_table_and_information_schema = ON",
 ];
 
-/// What tells a clone's owner how far it is.
-pub(crate) type Tell = Box<dyn Fn(CloneProgress) + Send + Sync>;
-
-pub(crate) struct MySqlDonor {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) options: ConnectOptions,
-    pub(crate) limits: Limits,
-    /// Ends everything, wherever it is.
-    pub(crate) closer: Closer,
-    /// As which replica it asks for transactions.
-    pub(crate) server_id: u32,
-    pub(crate) tell: Tell,
+/// Opens a snapshot of the server that `control` is connected to.
+///
+/// # Errors
+/// As [`CloneDonor::snapshot`](crate::target::CloneDonor::snapshot).
+pub(super) fn snapshot(
+    donor: &ServerDonor,
+    mut control: Connection,
+    at_least: &GtidSet,
+) -> Result<Box<dyn CloneSnapshot>> {
+    prepare(&mut control)?;
+    schema::check_grants(&mut control)?;
+    if !at_least.is_empty() {
+        let waited = control.query(&format!(
+            "SELECT WAIT_FOR_EXECUTED_GTID_SET('{at_least}', {CATCH_UP_S})"
+        ))?;
+        if waited.text(0, 0)? != "0" {
+            return Err(Error::new(
+                ErrorKind::TimedOut,
+                "the donor does not have the transactions of an earlier snapshot",
+            )
+            .at_donor(donor.endpoint.to_string()));
+        }
+    }
+    for _ in 0..SCHEMA_TRIES {
+        if let Some(snapshot) = try_snapshot(donor, &mut control)? {
+            return Ok(Box::new(snapshot));
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Refused,
+        format!("the donor's schema changed during each of {SCHEMA_TRIES} snapshots"),
+    )
+    .at_donor(donor.endpoint.to_string())
+    .remedy("let the schema rest while a member is cloned"))
 }
 
-impl MySqlDonor {
-    fn connect(&self) -> Result<Connection> {
-        let mut connection =
-            Connection::connect_with(&self.endpoint, &self.options, &self.limits, &self.closer)?;
-        let rows = connection.query("SELECT @@version_comment")?;
-        if rows.text(0, 0)?.starts_with("rejoin") {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "the member serves binary logs only: it is no MySQL server",
-            )
-            .at_donor(self.endpoint.to_string())
-            .remedy("have a MySQL server among the group's ONLINE members"));
-        }
-        for statement in SESSION {
-            connection.execute(statement)?;
-        }
-        Ok(connection)
+fn prepare(connection: &mut Connection) -> Result<()> {
+    for statement in SESSION {
+        connection.execute(statement)?;
     }
+    Ok(())
+}
 
-    /// Opens a snapshot in each session while nothing commits.
-    fn open(&self, control: &mut Connection, readers: &mut [Connection]) -> Result<GtidSet> {
-        control.execute(&format!("SET SESSION lock_wait_timeout = {LOCK_WAIT_S}"))?;
-        let began = Instant::now();
-        control
-            .execute("FLUSH TABLES WITH READ LOCK")
-            .map_err(explained)?;
-        for reader in readers {
-            reader.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")?;
-        }
-        let rows = control.query("SELECT @@GLOBAL.gtid_executed")?;
-        let executed = gtid_set(rows.text(0, 0)?)?;
-        let prepared = control.query("XA RECOVER").map_or(0, |rows| rows.len());
-        control.execute("UNLOCK TABLES")?;
-        log::info!(
-            "a snapshot of {} at {} transactions; writers waited {:.1} ms at most",
-            self.endpoint,
-            executed.count(),
-            began.elapsed().as_secs_f64() * 1e3
-        );
-        if prepared > 0 {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                format!(
-                    "{prepared} XA transactions are prepared on the donor, no snapshot shows them"
-                ),
-            )
-            .remedy("commit or roll back what XA RECOVER lists, or let another member be cloned"));
-        }
-        Ok(executed)
+/// Opens a snapshot in each session while nothing commits.
+fn open(
+    donor: &ServerDonor,
+    control: &mut Connection,
+    readers: &mut [Connection],
+) -> Result<GtidSet> {
+    control.execute(&format!("SET SESSION lock_wait_timeout = {LOCK_WAIT_S}"))?;
+    let began = Instant::now();
+    control
+        .execute("FLUSH TABLES WITH READ LOCK")
+        .map_err(explained)?;
+    for reader in readers {
+        reader.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")?;
     }
+    let rows = control.query("SELECT @@GLOBAL.gtid_executed")?;
+    let executed = gtid_set(rows.text(0, 0)?)?;
+    let prepared = control.query("XA RECOVER").map_or(0, |rows| rows.len());
+    control.execute("UNLOCK TABLES")?;
+    log::info!(
+        "a snapshot of {} at {} transactions; writers waited {:.1} ms at most",
+        donor.endpoint,
+        executed.count(),
+        began.elapsed().as_secs_f64() * 1e3
+    );
+    if prepared > 0 {
+        return Err(Error::new(
+            ErrorKind::Refused,
+            format!("{prepared} XA transactions are prepared on the donor, no snapshot shows them"),
+        )
+        .remedy("commit or roll back what XA RECOVER lists, or let another member be cloned"));
+    }
+    Ok(executed)
+}
 
-    /// A snapshot in which the schema did not change; `None` where it did.
-    fn try_snapshot(&self, control: &mut Connection) -> Result<Option<Snapshot>> {
-        let mut connections = Vec::new();
-        for _ in 0..READERS {
-            let mut connection = self.connect()?;
-            connection.execute("SET SESSION character_set_results = NULL")?;
-            connections.push(connection);
-        }
-        let catalog = schema::read(control)?;
-        let executed = self.open(control, &mut connections)?;
-        if schema::read(control)? != catalog {
-            return Ok(None);
-        }
-        Ok(Some(Snapshot {
-            executed,
-            catalog,
-            readers: connections.into_iter().map(Reader::new).collect(),
-        }))
+/// A snapshot in which the schema did not change; `None` where it did.
+fn try_snapshot(donor: &ServerDonor, control: &mut Connection) -> Result<Option<Snapshot>> {
+    let mut connections = Vec::new();
+    for _ in 0..READERS {
+        let mut connection = donor.connect()?;
+        prepare(&mut connection)?;
+        connection.execute("SET SESSION character_set_results = NULL")?;
+        connections.push(connection);
     }
+    let catalog = schema::read(control)?;
+    let executed = open(donor, control, &mut connections)?;
+    if schema::read(control)? != catalog {
+        return Ok(None);
+    }
+    Ok(Some(Snapshot {
+        executed,
+        catalog,
+        readers: connections.into_iter().map(Reader::new).collect(),
+    }))
 }
 
 fn gtid_set(text: &str) -> Result<GtidSet> {
@@ -158,84 +162,6 @@ fn explained(error: Error) -> Error {
         _ => error.remedy(
             "look for long statements and table locks on the donor: the read lock waits for them",
         ),
-    }
-}
-
-impl CloneDonor for MySqlDonor {
-    fn snapshot(&self, at_least: &GtidSet) -> Result<Box<dyn CloneSnapshot + '_>> {
-        let mut control = self.connect()?;
-        schema::check_grants(&mut control)?;
-        if !at_least.is_empty() {
-            let waited = control.query(&format!(
-                "SELECT WAIT_FOR_EXECUTED_GTID_SET('{at_least}', {CATCH_UP_S})"
-            ))?;
-            if waited.text(0, 0)? != "0" {
-                return Err(Error::new(
-                    ErrorKind::TimedOut,
-                    "the donor does not have the transactions of an earlier snapshot",
-                )
-                .at_donor(self.endpoint.to_string()));
-            }
-        }
-        for _ in 0..SCHEMA_TRIES {
-            if let Some(snapshot) = self.try_snapshot(&mut control)? {
-                return Ok(Box::new(snapshot));
-            }
-        }
-        Err(Error::new(
-            ErrorKind::Refused,
-            format!("the donor's schema changed during each of {SCHEMA_TRIES} snapshots"),
-        )
-        .at_donor(self.endpoint.to_string())
-        .remedy("let the schema rest while a member is cloned"))
-    }
-
-    fn transactions(
-        &self,
-        from: &GtidSet,
-        until: &GtidSet,
-        each: &mut dyn FnMut(&Batch) -> Result<()>,
-    ) -> Result<()> {
-        let connection =
-            Connection::connect_with(&self.endpoint, &self.options, &self.limits, &self.closer)?;
-        let replica = Uuid::from_random(rand::random());
-        let mut request = DumpRequest::new(self.server_id, replica, from.clone());
-        request.heartbeat_period = HEARTBEAT_PERIOD;
-        let mut stream = BinlogStream::open(connection, &request)?;
-        let mut assembler = Assembler::new(self.limits.clone(), stream.initial_checksum());
-        let mut seen = from.clone();
-        let mut batch = Batch::new();
-        while !until.is_subset(&seen) {
-            let Some(event) = stream.next_event()? else {
-                return Err(Error::new(ErrorKind::Stopped, "the donor ended the stream"));
-            };
-            assembler.push(event)?;
-            let full = assembler.byte_size() >= BATCH_BYTES;
-            if assembler.ready().is_empty() || (!full && stream.has_buffered_event()) {
-                continue;
-            }
-            batch.clear();
-            batch = assembler.take(batch);
-            each(&batch)?;
-            seen.extend(&batch.gtids());
-        }
-        Ok(())
-    }
-
-    fn progress(&self, progress: CloneProgress) {
-        (self.tell)(progress);
-    }
-
-    fn pause(&self, failures: u32) -> bool {
-        let end = Instant::now() + Duration::from_secs(u64::from(failures));
-        while Instant::now() < end && !self.is_stopped() {
-            thread::sleep(LOOK);
-        }
-        failures < FAILURES && !self.is_stopped()
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.closer.is_closed()
     }
 }
 

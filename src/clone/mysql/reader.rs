@@ -5,6 +5,7 @@ use crate::binlog::Cell;
 use crate::net::Connection;
 use crate::target::CloneReader;
 use crate::target::schema::{TableDefinition, TableName, quoted};
+use crate::target::tables::layout::Layout;
 use crate::{Error, ErrorKind, Result};
 
 /// Rows of one query.
@@ -96,23 +97,7 @@ impl CloneReader for Reader {
 
 /// Where the values of a row image are.
 fn cells_of(definition: &TableDefinition, image: &[u8]) -> Result<Vec<Cell>> {
-    let columns = definition.physical_columns().unwrap_or_default();
-    let mut start = columns.len().div_ceil(8);
-    let mut cells = Vec::with_capacity(columns.len());
-    for (index, column) in columns.iter().enumerate() {
-        let is_null = image
-            .get(index / 8)
-            .is_some_and(|byte| byte >> (index % 8) & 1 == 1);
-        if is_null {
-            cells.push(Cell::Null);
-            continue;
-        }
-        let end = start + column.value_length(image.get(start..).unwrap_or_default())?;
-        cells.push(Cell::Value {
-            start: start as u32,
-            end: end as u32,
-        });
-        start = end;
-    }
+    let mut cells = Vec::new();
+    Layout::new(definition.clone())?.cells(image, &mut cells)?;
     Ok(cells)
 }

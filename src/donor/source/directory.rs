@@ -15,12 +15,18 @@ use sha2::{Digest, Sha256};
 use super::{LogEnd, LogFile, LogSource, SourceIdentity};
 use crate::binlog::{EventHeader, LogReader};
 use crate::gtid::Uuid;
+use crate::journal::JournalOptions;
 use crate::journal::disk::io_error;
 use crate::journal::synced;
+use crate::target::store::{Snapshot, Store};
 use crate::{Error, ErrorKind, Limits, Result};
 
 /// How often a directory is looked at while somebody waits for it to grow.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// How often a store is read that changes underneath.
+const READ_TRIES: u32 = 5;
+/// How long the disk of a store is waited for.
+const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Binary logs in a directory.
 ///
@@ -37,6 +43,8 @@ pub struct BinlogDirectory {
     index: PathBuf,
     /// Where a store says how far it is synced; mysqld has none.
     synced: PathBuf,
+    /// Of a store, whose rows can be read as well.
+    store: Option<PathBuf>,
     identity: SourceIdentity,
     known: Mutex<Known>,
     grown: Condvar,
@@ -76,6 +84,7 @@ impl BinlogDirectory {
             directory: index.parent().unwrap_or(Path::new("")).to_owned(),
             index: index.to_owned(),
             synced: synced::path_beside(index),
+            store: None,
             identity: SourceIdentity {
                 server_id: 0,
                 server_uuid: Uuid::default(),
@@ -84,6 +93,19 @@ impl BinlogDirectory {
             grown: Condvar::new(),
         };
         source.identity = source.written_by()?;
+        Ok(source)
+    }
+
+    /// Opens the log and the rows of a store, which another process may write meanwhile. Rows are read
+    /// from the disk for a joiner that clones, and held in memory until it has them.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_store(directory: impl AsRef<Path>) -> Result<Self> {
+        let directory = directory.as_ref();
+        let name = JournalOptions::default().base_name;
+        let mut source = Self::open_index(directory.join(format!("{name}.index")))?;
+        source.store = Some(directory.to_owned());
         Ok(source)
     }
 
@@ -206,6 +228,25 @@ impl BinlogDirectory {
             .in_file(self.index.display().to_string())
     }
 
+    /// Waits until all that `rows` show is on the disk for good; whether that was so in time.
+    fn wait_for_disk(&self, rows: &Snapshot) -> Result<bool> {
+        let until = Instant::now() + DISK_PATIENCE;
+        let wanted = rows.position();
+        loop {
+            let end = self.end()?;
+            let number = end.file.rsplit('.').next().and_then(|n| n.parse().ok());
+            let there = (number.unwrap_or(0_u64), end.bytes);
+            if there >= (wanted.segment, wanted.offset) {
+                return Ok(true);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            self.wait(&end, left);
+        }
+    }
+
     fn current_end(&self, known: &mut Known) -> Result<LogEnd> {
         self.look(known)?;
         known.end.clone().ok_or_else(|| self.no_files())
@@ -225,6 +266,31 @@ impl LogSource for BinlogDirectory {
 
     fn end(&self) -> Result<LogEnd> {
         self.current_end(&mut self.known.lock())
+    }
+
+    fn snapshot(&self) -> Result<Option<Snapshot>> {
+        let Some(store) = &self.store else {
+            return Ok(None);
+        };
+        let mut tries = 0;
+        let rows = loop {
+            // A checkpoint or a segment may go while it is being read.
+            match Store::open_read_only(store) {
+                Err(error) if tries < READ_TRIES => {
+                    tries += 1;
+                    log::info!("the store is read again: {error}");
+                    std::thread::sleep(LOOK_INTERVAL);
+                }
+                read => break read?,
+            }
+        };
+        if self.wait_for_disk(&rows)? {
+            return Ok(Some(rows));
+        }
+        Err(Error::new(
+            ErrorKind::TimedOut,
+            "the store's newest transactions do not get to the disk",
+        ))
     }
 
     fn wait(&self, seen: &LogEnd, timeout: Duration) {
@@ -319,7 +385,6 @@ mod tests {
     use super::*;
     use crate::sample::{CREATE_TABLE, Source};
     use crate::target::Target;
-    use crate::target::store::Store;
 
     #[test]
     fn of_a_store_only_what_is_synced_is_served() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{LogEnd, LogFile, LogSource, SourceIdentity};
 use crate::journal::{LogTail, Position};
+use crate::target::store::{Reader, Snapshot, Store};
 use crate::{Error, ErrorKind, Result};
 
 /// The binary log of a [`Store`](crate::target::store::Store) or another journal of this process.
@@ -20,7 +21,7 @@ use crate::{Error, ErrorKind, Result};
 /// # let directory = std::env::temp_dir().join(format!("rejoin-doc-log-{}", std::process::id()));
 /// let store = Store::open(&directory)?;
 /// let identity = SourceIdentity { server_id: 7, server_uuid: Uuid([7; 16]) };
-/// let source = MemberLog::new(store.binary_log(), identity);
+/// let source = MemberLog::of(&store, identity);
 /// assert_eq!(source.end()?.file, "binlog.000001");
 /// # drop(store);
 /// # std::fs::remove_dir_all(&directory).unwrap();
@@ -29,13 +30,27 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug)]
 pub struct MemberLog {
     tail: LogTail,
+    rows: Option<Reader>,
     identity: SourceIdentity,
 }
 
 impl MemberLog {
     /// Serves a log under an identity.
     pub fn new(tail: LogTail, identity: SourceIdentity) -> Self {
-        Self { tail, identity }
+        Self {
+            tail,
+            rows: None,
+            identity,
+        }
+    }
+
+    /// Serves a store: its log, and its rows to joiners that clone.
+    pub fn of(store: &Store, identity: SourceIdentity) -> Self {
+        Self {
+            tail: store.binary_log(),
+            rows: Some(store.reader()),
+            identity,
+        }
     }
 
     fn as_end(&self, position: Position) -> LogEnd {
@@ -80,6 +95,10 @@ impl LogSource for MemberLog {
         if self.as_end(end) == *seen {
             self.tail.wait(end, timeout);
         }
+    }
+
+    fn snapshot(&self) -> Result<Option<Snapshot>> {
+        Ok(self.rows.as_ref().map(Reader::snapshot))
     }
 
     fn hold(&self, file: &LogFile) -> Option<Box<dyn Any + Send>> {

@@ -22,6 +22,7 @@ pub use member::MemberLog;
 
 use crate::Result;
 use crate::gtid::Uuid;
+use crate::target::store::Snapshot;
 
 /// Binary logs that can be served.
 ///
@@ -52,6 +53,15 @@ pub trait LogSource: fmt::Debug + Send + Sync + 'static {
     fn hold(&self, file: &LogFile) -> Option<Box<dyn Any + Send>> {
         let _ = file;
         None
+    }
+
+    /// The rows that the logs have led to, for joiners that clone; `None` where logs are all there is.
+    /// Nothing is in them that is not in the logs for good.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    fn snapshot(&self) -> Result<Option<Snapshot>> {
+        Ok(None)
     }
 }
 

@@ -9,7 +9,7 @@ use rand::RngExt;
 
 use super::network::{Orders, SECOND};
 use super::world::{World, number};
-use crate::clone::mysql::MySqlDonor;
+use crate::clone::ServerDonor;
 use crate::engine::cloning::CloneDonors;
 use crate::group::GroupMember;
 use crate::gtid::GtidSet;
@@ -42,7 +42,7 @@ pub(super) struct SimClones {
 }
 
 impl CloneDonors for SimClones {
-    fn open(&mut self, member: &GroupMember, server: MySqlDonor) -> Box<dyn CloneDonor + Send> {
+    fn open(&mut self, member: &GroupMember, server: ServerDonor) -> Box<dyn CloneDonor + Send> {
         let mut world = self.world.lock();
         let (refuse, cut) = (world.faults.clone_refuse, world.faults.clone_cut);
         let due = self.clock.load(Relaxed) + world.random.random_range(0..LONGEST);

@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::tree::Cursor;
 use super::{Published, State, Table};
 use crate::gtid::GtidSet;
-use crate::target::schema::{TableDefinition, TableName};
+use crate::journal::Position;
+use crate::target::schema::{Catalog, TableDefinition, TableName};
 use crate::target::tables::apply::Applier;
 use crate::target::tables::layout::Layout;
 use crate::target::tables::row::Row;
@@ -78,6 +79,16 @@ impl Snapshot {
     /// What was executed to get there.
     pub fn gtid_executed(&self) -> &GtidSet {
         &self.state.gtid_executed
+    }
+
+    /// All databases, tables and views.
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.state.catalog
+    }
+
+    /// Where the log goes on behind it.
+    pub(crate) fn position(&self) -> Position {
+        self.state.position
     }
 
     /// How many transactions were executed to get there. It never goes back.

@@ -68,14 +68,31 @@ pub const OK: &[u8] = &[0x00, 0, 0, STATUS[0], STATUS[1], 0, 0];
 /// The end of columns, of rows, and of a dump.
 pub const EOF: &[u8] = &[0xfe, 0, 0, STATUS[0], STATUS[1]];
 
-/// The packets of a result: names of the columns, rows of text values.
-pub fn rows(columns: &[String], rows: &[Vec<Option<String>>]) -> Vec<Vec<u8>> {
-    let mut packets = Vec::with_capacity(columns.len() + rows.len() + 3);
+/// The packets that begin a result: how many columns, their names.
+pub fn head(columns: &[&str]) -> Vec<Vec<u8>> {
+    let mut packets = Vec::with_capacity(columns.len() + 2);
     let mut count = Vec::new();
     put_length(columns.len() as u64, &mut count);
     packets.push(count);
     packets.extend(columns.iter().map(|name| column(name)));
     packets.push(EOF.to_vec());
+    packets
+}
+
+/// The packet of a row, whose values may be any bytes.
+pub fn row(values: &[&[u8]]) -> Vec<u8> {
+    let length: usize = values.iter().map(|value| value.len() + 9).sum();
+    let mut packet = Vec::with_capacity(length);
+    for value in values {
+        put_bytes(value, &mut packet);
+    }
+    packet
+}
+
+/// The packets of a result: names of the columns, rows of text values.
+pub fn rows(columns: &[String], rows: &[Vec<Option<String>>]) -> Vec<Vec<u8>> {
+    let names: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let mut packets = head(&names);
     for row in rows {
         let mut packet = Vec::new();
         for value in row {
