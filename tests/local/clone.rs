@@ -1,5 +1,6 @@
 //! Members of ours that clone members of ours.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -261,12 +262,14 @@ fn a_joiner_that_is_killed_while_it_clones_has_the_old_data_or_the_new() {
     let (mut was_old, mut was_new) = (0, 0);
     for number in 0..10 {
         let mut child = recover().spawn().unwrap();
-        // Anywhere, and as often about the end, where the new data takes the place of the old.
-        let moment = match number % 2 {
-            0 => rand::rng().random_range(0.1..1.0),
-            _ => rand::rng().random_range(0.95..1.1),
-        };
-        std::thread::sleep(took.mul_f64(moment));
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        if number % 2 == 0 {
+            std::thread::sleep(took.mul_f64(rand::rng().random_range(0.1..0.9)));
+        } else {
+            // About where the new data takes the place of the old.
+            let is_complete = |line: &String| line.contains(r#""state":"complete""#);
+            assert!(lines.map(Result::unwrap).any(|line| is_complete(&line)));
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         let found = found(&trial);
@@ -278,5 +281,6 @@ fn a_joiner_that_is_killed_while_it_clones_has_the_old_data_or_the_new() {
             was_new += 1;
         }
     }
+    assert!(was_old > 0 && was_new > 0, "{was_old} old, {was_new} new");
     println!("killed ten times in {took:?}: {was_old} times the old data, {was_new} times the new");
 }
