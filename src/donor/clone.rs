@@ -18,13 +18,16 @@ use parking_lot::Mutex;
 
 use super::server::Shared;
 use crate::gtid::GtidSet;
-use crate::net::{Accepted, Closer};
+use crate::net::{Accepted, Closer, Input};
 use crate::target::schema::TableName;
 use crate::target::store::Snapshot;
 use crate::wire::clone::{ChunkWriter, CloneRequest, seal};
+use crate::wire::packet::write_packet;
 use crate::wire::server::answer::{self, Refusal};
 use crate::{Error, Result};
 
+/// What is sent in one turn: with a low rate, other connections wait so long.
+const PIECE_BYTES: usize = 32 << 10;
 /// How long a joiner's earlier transactions are waited for.
 const CATCH_UP: Duration = Duration::from_secs(30);
 /// How often it is looked meanwhile whether the donor stops.
@@ -39,27 +42,35 @@ pub(super) struct Held {
 
 /// All snapshots of a donor that sessions read.
 #[derive(Debug, Default)]
-pub(super) struct Snapshots(Mutex<BTreeMap<u64, Weak<Held>>>);
+pub(super) struct Snapshots {
+    all: Mutex<BTreeMap<u64, Weak<Held>>>,
+    /// Held while one is taken: a source may have to read all rows into memory for that.
+    opening: Mutex<()>,
+}
 
 impl Snapshots {
-    fn hold(&self, rows: Snapshot, allowed: usize) -> Result<Arc<Held>, Refusal> {
-        let mut all = self.0.lock();
+    fn check_room(&self, allowed: usize) -> Result<(), Refusal> {
+        let mut all = self.all.lock();
         all.retain(|_, held| held.strong_count() > 0);
-        if all.len() >= allowed {
-            return Err(Refusal::new(
-                3634,
-                format!("Too many concurrent clone operations. Maximum allowed - {allowed}"),
-            ));
+        if all.len() < allowed {
+            return Ok(());
         }
+        Err(Refusal::new(
+            3634,
+            format!("Too many concurrent clone operations. Maximum allowed - {allowed}"),
+        ))
+    }
+
+    fn hold(&self, rows: Snapshot) -> Arc<Held> {
         // What cannot be guessed cannot be read by mistake.
         let id = rand::random();
         let held = Arc::new(Held { id, rows });
-        all.insert(id, Arc::downgrade(&held));
-        Ok(held)
+        self.all.lock().insert(id, Arc::downgrade(&held));
+        held
     }
 
     fn get(&self, id: u64) -> Result<Arc<Held>, Refusal> {
-        let held = self.0.lock().get(&id).and_then(Weak::upgrade);
+        let held = self.all.lock().get(&id).and_then(Weak::upgrade);
         held.ok_or_else(|| Refusal::new(3635, "The clone's snapshot is gone"))
     }
 }
@@ -85,7 +96,7 @@ pub(super) fn answer(
         CloneRequest::Snapshot { at_least } => {
             // Of two snapshots, one would be held for nothing.
             *held = None;
-            match open(shared, &at_least) {
+            match open(shared, accepted, &at_least) {
                 Ok(opened) => {
                     send_head(&opened, accepted)?;
                     *held = Some(opened);
@@ -124,13 +135,16 @@ pub(super) fn answer(
     }
 }
 
-fn open(shared: &Shared, at_least: &GtidSet) -> Result<Arc<Held>, Refusal> {
+fn open(shared: &Shared, accepted: &Accepted, at_least: &GtidSet) -> Result<Arc<Held>, Refusal> {
     let until = Instant::now() + CATCH_UP;
     let failed = |error: Error| Refusal::new(1105, format!("Unknown error: {error}"));
     loop {
         // Rows may have to be read from the disk: not before they are likely to suffice.
         let executed = shared.history.executed().map_err(failed)?;
-        if at_least.is_subset(&executed) {
+        if at_least.is_subset(&executed)
+            && let Some(_one_at_a_time) = shared.snapshots.opening.try_lock_for(LOOK)
+        {
+            shared.snapshots.check_room(shared.options.max_clones)?;
             let Some(rows) = shared.source.snapshot().map_err(failed)? else {
                 return Err(Refusal::with_state(
                     1235,
@@ -151,8 +165,11 @@ fn open(shared: &Shared, at_least: &GtidSet) -> Result<Arc<Held>, Refusal> {
             if at_least.is_subset(rows.gtid_executed()) {
                 let count = rows.gtid_executed().count();
                 info!("a clone of {count} transactions begins");
-                return shared.snapshots.hold(rows, shared.options.max_clones);
+                return Ok(shared.snapshots.hold(rows));
             }
+        }
+        if accepted.input() == Input::Closed {
+            return Err(Refusal::new(3635, "The client has gone"));
         }
         if Instant::now() >= until || shared.stop.is_closed() {
             return Err(Refusal::new(
@@ -191,13 +208,19 @@ fn send_rows(
         accepted.send(&packet)?;
     }
     let mut send = |chunk: &[u8]| {
-        let allowed = shared
-            .throttle
-            .take(chunk.len(), || shared.stop.is_closed());
-        if !allowed {
-            return Err(Closer::interrupted());
+        let mut bytes = Vec::with_capacity(chunk.len() + 16);
+        let next = write_packet(accepted.sequence(), &answer::row(&[chunk]), &mut bytes);
+        accepted.set_sequence(next);
+        for piece in bytes.chunks(PIECE_BYTES) {
+            let allowed = shared
+                .throttle
+                .take(piece.len(), || shared.stop.is_closed());
+            if !allowed {
+                return Err(Closer::interrupted());
+            }
+            accepted.send_raw(piece)?;
         }
-        accepted.send(&answer::row(&[chunk]))
+        Ok(())
     };
     let mut writer = ChunkWriter::new();
     for (key, row) in rows.scan_from(table, behind.unwrap_or_default())? {

@@ -44,6 +44,11 @@ struct OpenSegment {
 }
 
 impl LogReader {
+    /// Forgets what it has read ahead: what lies behind the journal's end is about to be taken back.
+    pub(crate) fn forget_ahead(&mut self) {
+        self.segment = None;
+    }
+
     /// Reads from the first transaction of a segment on.
     pub(crate) fn at_segment(number: u64, limits: Limits, large: usize) -> Self {
         Self {

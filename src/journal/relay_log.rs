@@ -372,6 +372,10 @@ impl RelayLog {
             return Ok(());
         }
         let open = begun.ok_or_else(not_begun)?;
+        if part.is_first {
+            // Of one whose last part has not come.
+            open.abandon_parts()?;
+        }
         if open.skips {
             open.write()?;
         }
@@ -389,7 +393,7 @@ impl RelayLog {
     /// As [`append`](Self::append).
     pub(crate) fn abandon_parts(&mut self) -> Result<()> {
         match &mut self.open {
-            Some(open) => open.journal.abandon_parts(),
+            Some(open) => open.abandon_parts(),
             None => Ok(()),
         }
     }
@@ -556,6 +560,13 @@ impl RelayLog {
 }
 
 impl Open {
+    fn abandon_parts(&mut self) -> Result<()> {
+        if self.journal.is_in_parts() {
+            self.reader.forget_ahead();
+        }
+        self.journal.abandon_parts()
+    }
+
     /// The transaction was appended last.
     fn hold(&mut self, gtid: &Gtid) {
         let segment = self.journal.end().segment;

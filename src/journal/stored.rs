@@ -128,7 +128,16 @@ impl StoredTransaction {
                 Next::Torn(reason) => return Err(damaged(reason)),
             };
         }
-        Ok(assembler.take(Batch::new()))
+        let batch = assembler.take(Batch::new());
+        let is_it = batch.len() == 1
+            && batch
+                .first()
+                .is_some_and(|transaction| *transaction.gtid() == self.gtid);
+        if is_it {
+            Ok(batch)
+        } else {
+            Err(damaged("it holds another transaction than was found there"))
+        }
     }
 
     fn reader(&self) -> Result<SegmentReader> {

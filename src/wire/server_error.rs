@@ -106,7 +106,7 @@ impl<'a> ServerError<'a> {
 
     fn verdict(&self) -> (ErrorKind, &'static str) {
         use ErrorKind::{
-            Authentication, Limit, Network, Privilege, Refused, Stopped, TimedOut, Tls,
+            Authentication, Limit, Network, Privilege, Refused, Stopped, TimedOut, Tls, Unsupported,
         };
         match self.code {
             ER_SOURCE_FATAL_ERROR_READING_BINLOG => self.dump_verdict(),
@@ -145,6 +145,11 @@ impl<'a> ServerError<'a> {
             1317 | 3169 | 1927 => (Stopped, "an administrator killed the session on the donor"),
             4031 => (TimedOut, ""),
             1153 => (Limit, "raise max_allowed_packet on the donor"),
+            1235 => (
+                Unsupported,
+                "use a donor of the same version that serves its rows as well as its binary logs",
+            ),
+            3634 => (Refused, "wait until other joiners have cloned this donor"),
             _ => (Refused, ""),
         }
     }

@@ -8,6 +8,7 @@ use super::super::rows::{check_key_length, keyless_key};
 use super::super::state::Table;
 use crate::binlog::Cell;
 use crate::target::CloneReader;
+use crate::target::key::KeyEncoder;
 use crate::target::schema::{TableDefinition, TableName};
 use crate::{Error, ErrorKind, Result};
 
@@ -97,7 +98,11 @@ impl<R: Rows> TableCopy<R> {
 
     /// The rows that follow are those of snapshot `set`.
     pub(super) fn begin(&mut self, set: usize, reader: &dyn CloneReader) {
-        let resumes = self.in_order && reader.can_resume(&self.given);
+        // A donor reads in the order of its collations: only where our keys have that order as well, the
+        // rows behind a key are those that have not come.
+        let encoder = self.table.layout.encoder();
+        let is_exact = encoder.is_some_and(KeyEncoder::is_exact);
+        let resumes = is_exact && self.in_order && reader.can_resume(&self.given);
         if !resumes || self.last_row.is_none() {
             self.reset();
         }

@@ -246,7 +246,7 @@ struct Fetching<'a, R: Rows> {
     tables: u64,
     waiting: Mutex<Vec<TableCopy<R>>>,
     complete: Mutex<Vec<TableCopy<R>>>,
-    /// The first failure.
+    /// The first failure; one after which no reader can go on takes the place of one that can be retried.
     failure: Mutex<Option<Error>>,
     /// Set when a failure leaves nothing for other readers to do.
     hopeless: AtomicBool,
@@ -261,11 +261,20 @@ impl<R: Rows> Fetching<'_, R> {
             match fetched {
                 Ok(()) => self.complete.lock().push(table),
                 Err(error) => {
-                    if !error.is_retryable() {
+                    let hopeless = !error.is_retryable();
+                    let mut failure = self.failure.lock();
+                    if failure
+                        .as_ref()
+                        .is_none_or(|first| hopeless && first.is_retryable())
+                    {
+                        *failure = Some(error);
+                    }
+                    drop(failure);
+                    self.waiting.lock().push(table);
+                    // Last: it makes the other readers fail, which is not what went wrong.
+                    if hopeless {
                         self.hopeless.store(true, Ordering::Relaxed);
                     }
-                    self.waiting.lock().push(table);
-                    self.failure.lock().get_or_insert(error);
                     return;
                 }
             }
