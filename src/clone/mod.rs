@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use crate::gtid::{GtidSet, Uuid};
 use crate::net::{BinlogStream, Closer, ConnectOptions, Connection, DumpRequest, Endpoint};
-use crate::target::{CloneDonor, CloneProgress, CloneSnapshot};
+use crate::target::schema::Catalog;
+use crate::target::{CloneDonor, CloneProgress, CloneReader, CloneSnapshot};
 use crate::transaction::{Assembler, Batch};
 use crate::{Error, ErrorKind, Limits, Result};
 
@@ -46,6 +47,28 @@ pub(crate) struct ServerDonor {
 impl ServerDonor {
     fn connect(&self) -> Result<Connection> {
         Connection::connect_with(&self.endpoint, &self.options, &self.limits, &self.closer)
+    }
+}
+
+/// What a server of either kind shows at one GTID set.
+struct Snapshot<R> {
+    executed: GtidSet,
+    catalog: Catalog,
+    /// Sessions in it.
+    readers: Vec<R>,
+}
+
+impl<R: CloneReader> CloneSnapshot for Snapshot<R> {
+    fn gtid_executed(&self) -> &GtidSet {
+        &self.executed
+    }
+
+    fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    fn readers(&mut self) -> Vec<&mut (dyn CloneReader + '_)> {
+        self.readers.iter_mut().map(|reader| reader as _).collect()
     }
 }
 

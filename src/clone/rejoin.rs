@@ -8,7 +8,7 @@
 //!
 //! See [`crate::wire::clone`] for the bytes.
 
-use super::ServerDonor;
+use super::{ServerDonor, Snapshot};
 use crate::gtid::GtidSet;
 use crate::net::Connection;
 use crate::target::schema::{Catalog, TableDefinition, TableName};
@@ -70,26 +70,6 @@ pub(super) fn snapshot(
 /// We may be slower than the donor is patient.
 fn prepare(connection: &mut Connection) -> Result<()> {
     connection.execute("SET SESSION net_write_timeout = 3600")
-}
-
-struct Snapshot {
-    executed: GtidSet,
-    catalog: Catalog,
-    readers: Vec<Reader>,
-}
-
-impl CloneSnapshot for Snapshot {
-    fn gtid_executed(&self) -> &GtidSet {
-        &self.executed
-    }
-
-    fn catalog(&self) -> &Catalog {
-        &self.catalog
-    }
-
-    fn readers(&mut self) -> Vec<&mut (dyn CloneReader + '_)> {
-        self.readers.iter_mut().map(|reader| reader as _).collect()
-    }
 }
 
 /// One session in a snapshot.

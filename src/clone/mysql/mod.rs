@@ -18,11 +18,10 @@ mod schema;
 
 use std::time::Instant;
 
-use super::ServerDonor;
+use super::{ServerDonor, Snapshot};
 use crate::gtid::GtidSet;
 use crate::net::Connection;
-use crate::target::schema::Catalog;
-use crate::target::{CloneReader, CloneSnapshot};
+use crate::target::CloneSnapshot;
 use crate::{Error, ErrorKind, Result};
 
 use reader::Reader;
@@ -123,7 +122,7 @@ fn open(
 }
 
 /// A snapshot in which the schema did not change; `None` where it did.
-fn try_snapshot(donor: &ServerDonor, control: &mut Connection) -> Result<Option<Snapshot>> {
+fn try_snapshot(donor: &ServerDonor, control: &mut Connection) -> Result<Option<Snapshot<Reader>>> {
     let mut connections = Vec::new();
     for _ in 0..READERS {
         let mut connection = donor.connect()?;
@@ -162,25 +161,5 @@ fn explained(error: Error) -> Error {
         _ => error.remedy(
             "look for long statements and table locks on the donor: the read lock waits for them",
         ),
-    }
-}
-
-struct Snapshot {
-    executed: GtidSet,
-    catalog: Catalog,
-    readers: Vec<Reader>,
-}
-
-impl CloneSnapshot for Snapshot {
-    fn gtid_executed(&self) -> &GtidSet {
-        &self.executed
-    }
-
-    fn catalog(&self) -> &Catalog {
-        &self.catalog
-    }
-
-    fn readers(&mut self) -> Vec<&mut (dyn CloneReader + '_)> {
-        self.readers.iter_mut().map(|reader| reader as _).collect()
     }
 }
