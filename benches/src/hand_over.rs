@@ -293,8 +293,10 @@ macro_rules! with_each {
 }
 
 /// No producer is further ahead of the consumer than this many items: a queue is measured in its
-/// steady state, not the kernel giving it memory. Looked at once in [`STRIDE`] items.
-const WINDOW: u64 = 2048;
+/// steady state, not the kernel giving it memory. As many as our blocks kept for reuse hold, and so
+/// many that a producer that has slept for the kernel's shortest time finds work left for the
+/// consumer. Looked at once in [`STRIDE`] items.
+const WINDOW: u64 = 8192;
 const STRIDE: u64 = 64;
 
 /// What a [`transfer`] took.

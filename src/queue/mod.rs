@@ -50,6 +50,7 @@
 
 #[cfg(all(test, loom))]
 mod models;
+mod prefetch;
 mod sync;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -68,6 +69,9 @@ const SLOTS: usize = if cfg!(loom) { 2 } else { 64 };
 /// Spare blocks that are kept: a backlog that comes and goes by up to this many blocks costs no
 /// call of the allocator.
 const SPARES: usize = if cfg!(loom) { 1 } else { 128 };
+/// How many slots ahead a producer has its memory fetched. Measured: two are too few, with 16 the
+/// consumer reads what was fetched before it is written.
+const AHEAD: usize = 4;
 /// How often the consumer looks before it parks; each look is a pause instruction, all together
 /// take some hundred nanoseconds.
 const LOOKS: usize = if cfg!(loom) { 1 } else { 16 };
@@ -279,8 +283,12 @@ impl<T> Shared<T> {
         let ticket = claimed & TICKETS;
         between();
         let block = self.find(block_number(ticket));
+        let index = slot_index(ticket);
         // SAFETY: `find` answers the block of our ticket, which stays ours until we stamp the slot.
-        let slot = unsafe { &(&(*block).slots)[slot_index(ticket)] };
+        let slot = unsafe { &(&(*block).slots)[index] };
+        if index + AHEAD < SLOTS {
+            prefetch::for_writing(ptr::from_ref(slot).wrapping_add(AHEAD));
+        }
         // SAFETY: a ticket is claimed once, and the consumer comes to the slot only by the stamp.
         slot.value.with_mut(|value_at| unsafe {
             (*value_at).write(value);
@@ -371,6 +379,9 @@ impl<T> Shared<T> {
             let last_visitor = producing.tail.fetch_add(0, Release) & TICKETS;
             // SAFETY: as in `find`; and nobody reuses the block before this store.
             unsafe { (*block).last_visitor.store(last_visitor, Release) };
+            // SAFETY: as in `find`; a place in it is computed, not accessed.
+            let first = unsafe { &raw const (*next).slots }.cast::<Slot<T>>();
+            (0..AHEAD).for_each(|slot| prefetch::for_writing(first.wrapping_add(slot)));
         }
         next
     }
