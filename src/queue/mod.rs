@@ -66,9 +66,9 @@ use sync::{Arc, AtomicPtr, AtomicU64, AtomicUsize, Thread, ThreadId, UnsafeCell,
 
 /// Slots of a block: one block in so many pushes is fetched from the spare ones.
 const SLOTS: usize = if cfg!(loom) { 2 } else { 64 };
-/// Spare blocks that are kept: a backlog that comes and goes by up to this many blocks costs no
-/// call of the allocator.
-const SPARES: usize = if cfg!(loom) { 1 } else { 128 };
+/// Spare blocks that are kept: a backlog that comes and goes by up to this many blocks, as it does
+/// while the consumer waits for a disk, costs no call of the allocator.
+const SPARES: usize = if cfg!(loom) { 1 } else { 1024 };
 /// How many slots ahead a producer has its memory fetched. Measured: two are too few, with 16 the
 /// consumer reads what was fetched before it is written.
 const AHEAD: usize = 4;
@@ -155,9 +155,10 @@ struct Shared<T> {
     /// (Release); whoever swaps it out owns it with all that was done to it (Acquire). Pointers
     /// are only ever swapped out, never compared, so that it does not matter if one comes back.
     spares: Padded<[AtomicPtr<Block<T>>; SPARES]>,
-    /// Below this place in `spares` most are filled: where a search begins, so that it is short, and
-    /// so that the block that was used last, and is still in a cache, is used again first. A wrong
-    /// number only makes a search longer: Relaxed, and nothing for loom.
+    /// Places in `spares` below this one are filled and the others free, as far as those that change
+    /// them at the same moment let it be known: where a search begins, so that it is short, and so
+    /// that the block that was used last, and is still in a cache, is used again first. A wrong
+    /// number costs a longer search or a call of the allocator: Relaxed, and nothing for loom.
     level: Padded<std::sync::atomic::AtomicUsize>,
     /// The consumer's thread. Written once, by [`Consumer::attach`], before ASLEEP or WAITING is
     /// ever set; read only by those who have seen one of them.
@@ -416,7 +417,7 @@ impl<T> Shared<T> {
     /// A block that nobody else has: a spare one, or a new one.
     fn take_spare(&self) -> *mut Block<T> {
         let level = self.level.0.load(Relaxed).min(SPARES);
-        for place in (0..level).rev().chain(level..SPARES) {
+        for place in (0..level).rev() {
             let spare = &self.spares.0[place];
             if !spare.load(Relaxed).is_null() {
                 let block = spare.swap(ptr::null_mut(), unless_planted("spare", Acquire));
@@ -426,13 +427,14 @@ impl<T> Shared<T> {
                 }
             }
         }
+        self.level.0.store(0, Relaxed);
         Block::boxed()
     }
 
     /// Takes a block that nobody else has. Where there are enough spare ones it is freed.
     fn put_spare(&self, block: *mut Block<T>) {
         let level = self.level.0.load(Relaxed).min(SPARES);
-        for place in (level..SPARES).chain((0..level).rev()) {
+        for place in level..SPARES {
             let spare = &self.spares.0[place];
             if spare.load(Relaxed).is_null()
                 && spare
@@ -443,6 +445,7 @@ impl<T> Shared<T> {
                 return;
             }
         }
+        self.level.0.store(SPARES, Relaxed);
         // SAFETY: it came from `Block::boxed`, and the caller has the only pointer to it. Its
         // values, if any, were taken.
         drop(unsafe { Box::from_raw(block) });
