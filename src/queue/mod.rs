@@ -45,7 +45,7 @@
 //! pushes from that: the account is exact, but for what is lent, and changes once in many pushes.
 
 // The values lie in memory that producers and the consumer hand to each other by stamps: the
-// compiler cannot follow that. Everything unsafe of this crate is in this file.
+// compiler cannot follow that. Everything unsafe of this crate is in this room.
 #![allow(unsafe_code)]
 
 #[cfg(all(test, loom))]
@@ -69,6 +69,15 @@ const SLOTS: usize = if cfg!(loom) { 2 } else { 64 };
 /// Spare blocks that are kept: a backlog that comes and goes by up to this many blocks, as it does
 /// while the consumer waits for a disk, costs no call of the allocator.
 const SPARES: usize = if cfg!(loom) { 1 } else { 1024 };
+/// Spare blocks that the consumer provides, one each time that it sleeps, so that the first backlog
+/// costs no call either.
+const PROVIDED: usize = if cfg!(loom) {
+    0
+} else if cfg!(miri) {
+    2
+} else {
+    128
+};
 /// How many slots ahead a producer has its memory fetched. Measured: two are too few, with 16 the
 /// consumer reads what was fetched before it is written.
 const AHEAD: usize = 4;
@@ -688,6 +697,9 @@ impl<T> Consumer<T> {
 
     fn sleep(&mut self) {
         self.attach();
+        if self.shared.level.0.load(Relaxed) < PROVIDED {
+            self.shared.put_spare(Block::boxed());
+        }
         let bell = &self.shared.consuming.0.bell;
         if bell
             .compare_exchange(QUIET, WAITING, unless_planted("wait", Release), Relaxed)
