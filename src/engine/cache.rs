@@ -198,10 +198,12 @@ impl Cache {
         }
         let work = match self.donor.next(&self.shared)? {
             Some((source, load)) => Work { source, load },
+            None if self.donor.has_next() => return Ok(Turn::Worked),
             None if self.passes == Passes::Nothing => return Ok(Turn::Idle),
             None => {
                 let Some(load) = self.feed.next()? else {
-                    return Ok(Turn::Idle);
+                    let is_over = self.feed.is_empty();
+                    return Ok(if is_over { Turn::Idle } else { Turn::Worked });
                 };
                 if self.passes == Passes::RelayLog && self.feed.is_empty() {
                     self.passes = Passes::Nothing;

@@ -178,8 +178,7 @@ impl Overflow {
         !self.inbox.is_empty() && self.is_willing(now)
     }
 
-    /// Whether [`next`](Self::next) would find something.
-    #[cfg(test)]
+    /// Whether [`next`](Self::next) would find something, or begin to look at it.
     pub(super) fn has_next(&self) -> bool {
         !self.backlog.is_empty()
     }
@@ -252,8 +251,9 @@ mod tests {
         assert!(overflow.next(&shared).unwrap().is_none());
         send(2, 0, 9);
         assert!(overflow.take_in(&shared, Duration::ZERO).unwrap());
-        let Some((Source::Donor(2), Load::Stored(mut stored))) = overflow.next(&shared).unwrap()
-        else {
+        let found =
+            std::iter::repeat_with(|| overflow.next(&shared).unwrap()).find_map(|next| next);
+        let Some((Source::Donor(2), Load::Stored(mut stored))) = found else {
             panic!("no large transaction");
         };
         assert_eq!(stored.load().unwrap().gtids(), batch.gtids());

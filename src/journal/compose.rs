@@ -115,6 +115,7 @@ impl Composer {
             gtid,
             length: self.bytes().len() - before,
             rest: 0,
+            reserved: start,
         })
     }
 
@@ -141,12 +142,21 @@ pub(crate) struct InParts {
     length: usize,
     /// Bytes of the events behind that.
     rest: u64,
+    /// Where the space ends that it was given.
+    reserved: u64,
 }
 
 impl InParts {
-    /// What the source says of its length; 0 where it does not say.
-    pub(crate) fn announced_length(&self) -> u64 {
-        self.gtid.transaction_length
+    /// The space to be given to it, offset and length, before it is written up to `behind`, if it has not
+    /// enough: `step` more than it needs now, but not more than its source says of its length.
+    pub(crate) fn reserve(&mut self, behind: u64, step: u64) -> Option<(u64, u64)> {
+        if behind <= self.reserved {
+            return None;
+        }
+        let announced = self.start.saturating_add(self.gtid.transaction_length);
+        let to = announced.min(behind + step).max(behind);
+        let from = std::mem::replace(&mut self.reserved, to);
+        Some((from, to - from))
     }
 
     /// The GTID event with the length that the transaction was found to have. `None` where it says so

@@ -12,6 +12,10 @@ const BATCH_BYTES: usize = 4 << 20;
 /// And at most this many transactions.
 const BATCH_TRANSACTIONS: usize = 1024;
 
+/// Of a transaction that is too large to be put together about this many bytes are looked at in one go:
+/// the thread has others to look after. In tests few, so that all of them go on in the middle.
+const LOOK_BYTES: u64 = if cfg!(test) { 1 << 10 } else { 16 << 20 };
+
 /// What was read and goes to the applier at once.
 #[derive(Debug)]
 pub(crate) enum Load {
@@ -74,8 +78,8 @@ impl LogReader {
         self.segment = None;
     }
 
-    /// The next transactions up to the end of the journal, or `None` where there are none; `recycled`
-    /// lends its memory.
+    /// The next transactions up to the end of the journal, or `None` where there are none, and where
+    /// it is [in the middle](Self::is_in_the_middle) of a large one; `recycled` lends its memory.
     ///
     /// # Errors
     /// [`ErrorKind::TargetIo`]; [`ErrorKind::TargetCorrupt`] where the files no longer hold what was
@@ -96,12 +100,18 @@ impl LogReader {
             } else {
                 open.events.length()
             };
-            let large = self.gather(&mut open, limit).map_err(in_file)?;
-            if let Some((last, start)) = large {
-                let (limits, end) = (self.limits.clone(), open.events.offset());
-                self.segment = Some(open);
-                let stored = StoredTransaction::open(path, limits, last, start, end)?;
-                return Ok(Some(Load::Stored(stored)));
+            match self.gather(&mut open, limit).map_err(in_file)? {
+                Gathered::Ready => {}
+                Gathered::Unfinished => {
+                    self.segment = Some(open);
+                    return Ok(None);
+                }
+                Gathered::Large(last, start) => {
+                    let (limits, end) = (self.limits.clone(), open.events.offset());
+                    self.segment = Some(open);
+                    let stored = StoredTransaction::open(path, limits, last, start, end)?;
+                    return Ok(Some(Load::Stored(stored)));
+                }
             }
             if !open.assembler.ready().is_empty() {
                 let batch = open.assembler.take(recycled);
@@ -153,15 +163,22 @@ impl LogReader {
         })
     }
 
+    /// Whether it has looked at the beginning of a large transaction: the next [`read`](Self::read) goes
+    /// on there.
+    pub(crate) fn is_in_the_middle(&self) -> bool {
+        let open = self.segment.as_ref();
+        open.is_some_and(|open| open.events.offset() > self.position.offset)
+    }
+
     /// Puts transactions together until there are enough, or the segment or what was written of it ends.
-    /// The last part of a transaction that is too large, and where it starts: it was only looked at.
-    fn gather(&mut self, open: &mut OpenSegment, limit: u64) -> Result<Option<(Part, u64)>> {
+    fn gather(&mut self, open: &mut OpenSegment, limit: u64) -> Result<Gathered> {
         let OpenSegment {
             events,
             assembler,
             scratch,
             ..
         } = open;
+        let from = events.offset();
         while events.offset() < limit {
             if assembler.open_bytes() >= self.large {
                 if !assembler.ready().is_empty() {
@@ -169,6 +186,9 @@ impl LogReader {
                 }
                 if let Some(part) = assembler.take_part(std::mem::take(scratch)) {
                     *scratch = part.bytes;
+                }
+                if events.offset() - from >= LOOK_BYTES {
+                    return Ok(Gathered::Unfinished);
                 }
             }
             let event = match events.next()? {
@@ -186,16 +206,27 @@ impl LogReader {
             }
             let start = std::mem::replace(&mut self.position.offset, events.offset());
             if assembler.has_last_part() {
-                let last = assembler.take_part(std::mem::take(scratch));
-                return Ok(last.map(|last| (last, start)));
+                if let Some(last) = assembler.take_part(std::mem::take(scratch)) {
+                    return Ok(Gathered::Large(last, start));
+                }
             }
             let ready = assembler.ready();
             if ready.len() >= BATCH_TRANSACTIONS || assembler.byte_size() >= BATCH_BYTES {
                 break;
             }
         }
-        Ok(None)
+        Ok(Gathered::Ready)
     }
+}
+
+/// How putting transactions together has ended.
+enum Gathered {
+    /// What was put together is with the assembler.
+    Ready,
+    /// In the middle of a transaction that is too large.
+    Unfinished,
+    /// Behind one that was only looked at: its last part, and where it starts.
+    Large(Part, u64),
 }
 
 #[cold]

@@ -449,7 +449,8 @@ impl RelayLog {
     }
 
     /// The next transactions in the order in which they were appended, or a large one alone; `recycled`
-    /// lends its memory.
+    /// lends its memory. `None` where nothing is unread, and where a large one was looked at in part: it
+    /// goes on with the next call.
     ///
     /// # Errors
     /// [`ErrorKind::TargetIo`], [`ErrorKind::TargetCorrupt`].
@@ -462,6 +463,7 @@ impl RelayLog {
         let count = match &found {
             Some(Load::Batch(batch)) => batch.len() as u64,
             Some(Load::Stored(_)) => 1,
+            None if open.reader.is_in_the_middle() => return Ok(None),
             None => 0,
         };
         if count == 0 || count > open.unread {

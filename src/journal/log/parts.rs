@@ -11,9 +11,10 @@ use super::Journal;
 use crate::transaction::{Events, PartSlice};
 use crate::{Error, ErrorKind, Result};
 
-/// A transaction that is written while it comes gets at most so much space in advance, whatever its
-/// source says of its length.
-const RESERVED_AHEAD: u64 = 2 << 30;
+/// Space that a transaction that is written while it comes gets at a time: what its source says of its
+/// length takes no more than this for nothing.
+const RESERVED_AHEAD: u64 = 64 << 20;
+
 impl Journal {
     /// Writes part of a transaction that is too large to be held, behind what was appended before. With
     /// its last part it is committed; until then it is as if it were not there, and nothing else can be
@@ -36,9 +37,6 @@ impl Journal {
                 let in_parts =
                     self.pending
                         .begin_parts(part.format, &mut events, &mut self.clock)?;
-                self.failed = true;
-                let ahead = in_parts.announced_length().min(RESERVED_AHEAD);
-                self.reserve(self.end.offset, ahead)?;
                 in_parts
             }
             Some(in_parts) => in_parts,
@@ -47,6 +45,9 @@ impl Journal {
         self.failed = true;
         self.pending.part(&mut in_parts, events)?;
         let behind = self.pending.offset();
+        if let Some((from, length)) = in_parts.reserve(behind, RESERVED_AHEAD) {
+            self.reserve(from, length)?;
+        }
         self.write_pending()?;
         self.pending.restart(behind);
         if !part.is_last {

@@ -10,7 +10,7 @@ use std::{env, thread};
 
 use crossbeam_channel::bounded;
 
-use super::tests::{CHANNEL, Contents, gtids, loaded, own};
+use super::tests::{CHANNEL, Contents, gtids, loaded, own, read as read_next};
 use super::*;
 use crate::sample::{Change, Item, Source};
 
@@ -108,7 +108,7 @@ fn write(directory: &Path) -> Result<()> {
         log.write(Duration::ZERO)?;
         tell("safe", last);
         if last % 3 == 0 {
-            while let Some(load) = log.read(Batch::new())? {
+            while let Some(load) = read_next(&mut log)? {
                 let batch = loaded(load)?;
                 read = read.max(batch.last().unwrap().gtid().gno);
             }

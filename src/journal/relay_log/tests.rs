@@ -51,10 +51,20 @@ impl Contents {
 
     pub(super) fn read_all(log: &mut RelayLog) -> Result<Self> {
         let mut contents = Self::default();
-        while let Some(load) = log.read(Batch::new())? {
+        while let Some(load) = read(log)? {
             contents.add(&loaded(load)?);
         }
         Ok(contents)
+    }
+}
+
+/// The next load, however often it takes to ask for it.
+pub(super) fn read(log: &mut RelayLog) -> Result<Option<Load>> {
+    loop {
+        let found = log.read(Batch::new())?;
+        if found.is_some() || log.unread() == 0 {
+            return Ok(found);
+        }
     }
 }
 
@@ -230,6 +240,36 @@ fn a_large_transaction_is_there_whole_or_not_at_all() {
     assert!(seen > 500, "{seen}");
 }
 
+/// The thread that reads has others to look after: however large a transaction is, it looks at a bounded
+/// part of it at a time.
+#[test]
+fn a_large_transaction_is_looked_at_a_part_at_a_time() {
+    let place = memory_directory();
+    let directory = directory(place.path());
+    let mut log = directory.empty_log(CHANNEL, SyncRelayLog::Never).unwrap();
+    log.begin(GtidSet::new(), Duration::ZERO).unwrap();
+    let mut source = Source::new();
+    let rows: Vec<Change> = (0..20)
+        .map(|id| Change::Insert(Item::new(id, vec![b'x'; 250])))
+        .collect();
+    source.rows(&rows);
+    let large = source.take();
+    for part in PartSlice::of(&large.first().unwrap(), 100).map(own) {
+        log.append_part(&part).unwrap();
+    }
+    let mut looks = 0;
+    let load = loop {
+        looks += 1;
+        if let Some(load) = log.read(Batch::new()).unwrap() {
+            break load;
+        }
+        assert_eq!(log.unread(), 1);
+    };
+    assert_eq!(loaded(load).unwrap().gtids(), large.gtids());
+    assert!((3..=7).contains(&looks), "{looks} looks at 5 KiB");
+    assert_eq!(log.unread(), 0);
+}
+
 /// A reader has read ahead when a transaction is taken back: what it has in memory are the first parts of
 /// one member's copy, where the file has something else by then.
 #[test]
@@ -257,7 +297,7 @@ fn what_was_taken_back_is_not_read_from_memory() {
     for part in first {
         log.append_part(part).unwrap();
     }
-    let read = loaded(log.read(Batch::new()).unwrap().unwrap()).unwrap();
+    let read = loaded(read(&mut log).unwrap().unwrap()).unwrap();
     assert_eq!(read.gtids(), before.gtids());
     log.abandon_parts().unwrap();
     log.append(&behind, false).unwrap();
@@ -312,7 +352,7 @@ fn it_gives_back_what_it_took_while_it_grows_rotates_and_is_purged() {
                     segments += fs::read_dir(place.path()).unwrap().count();
                 }
                 _ => {
-                    if let Some(load) = log.read(Batch::new()).unwrap() {
+                    if let Some(load) = read(&mut log).unwrap() {
                         let batch = loaded(load).unwrap();
                         given.add(&batch);
                         executed.extend(&batch.gtids());
@@ -513,7 +553,7 @@ fn no_fault_of_the_disk_loses_what_was_synced() {
                     log.write(Duration::ZERO)?;
                     synced = delivered.0.len();
                     if round % 3 == 2 {
-                        while let Some(load) = log.read(Batch::new())? {
+                        while let Some(load) = read(&mut log)? {
                             let batch = loaded(load)?;
                             executed.extend(&batch.gtids());
                         }
