@@ -21,7 +21,8 @@ pub struct Limits {
     /// relay logs streams large ones through them: those are bounded by the disk alone, unless the
     /// target [loads](crate::journal::StoredTransaction::load) them.
     pub transaction_bytes: usize,
-    /// Largest decompressed size of one compressed transaction, in bytes. Default 1 GiB, as mysqld.
+    /// Largest decompressed size of one compressed transaction, in bytes. Default 1 GiB, as mysqld. Such
+    /// a transaction is one event: it is held in memory whole, before and after it is decompressed.
     pub decompressed_bytes: usize,
     /// Table maps that may be open in one statement. Default 4,096.
     pub table_maps: usize,

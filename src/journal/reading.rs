@@ -205,10 +205,10 @@ impl LogReader {
                 _ => continue,
             }
             let start = std::mem::replace(&mut self.position.offset, events.offset());
-            if assembler.has_last_part() {
-                if let Some(last) = assembler.take_part(std::mem::take(scratch)) {
-                    return Ok(Gathered::Large(last, start));
-                }
+            if assembler.has_last_part()
+                && let Some(last) = assembler.take_part(std::mem::take(scratch))
+            {
+                return Ok(Gathered::Large(last, start));
             }
             let ready = assembler.ready();
             if ready.len() >= BATCH_TRANSACTIONS || assembler.byte_size() >= BATCH_BYTES {

@@ -48,9 +48,11 @@
 // compiler cannot follow that. Everything unsafe of this crate is in this room.
 #![allow(unsafe_code)]
 
+mod consumer;
 #[cfg(all(test, loom))]
 mod models;
 mod prefetch;
+mod spares;
 mod sync;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -59,36 +61,17 @@ use std::cell::Cell;
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release};
-use std::time::Duration;
+use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
 
-use sync::{Arc, AtomicPtr, AtomicU64, AtomicUsize, Thread, ThreadId, UnsafeCell, planted};
+pub(crate) use consumer::{Bell, Consumer};
+use spares::Spares;
+use sync::{Arc, AtomicPtr, AtomicU64, AtomicUsize, Thread, UnsafeCell, planted};
 
 /// Slots of a block: one block in so many pushes is fetched from the spare ones.
 const SLOTS: usize = if cfg!(loom) { 2 } else { 64 };
-/// Spare blocks that are kept: a backlog that comes and goes by up to this many blocks, as it does
-/// while the consumer waits for a disk, costs no call of the allocator.
-const SPARES: usize = if cfg!(loom) { 1 } else { 1024 };
-/// Spare blocks that the consumer provides, one each time that it sleeps, so that the first backlog
-/// costs no call either.
-const PROVIDED: usize = if cfg!(loom) {
-    0
-} else if cfg!(miri) {
-    2
-} else {
-    128
-};
 /// How many slots ahead a producer has its memory fetched. Measured: two are too few, with 16 the
 /// consumer reads what was fetched before it is written.
 const AHEAD: usize = 4;
-/// How often the consumer looks before it parks; each look is a pause instruction, all together
-/// take some hundred nanoseconds.
-const LOOKS: usize = if cfg!(loom) { 1 } else { 16 };
-/// How long the consumer parks without asking to be woken.
-const DOZE: Duration = Duration::from_micros(100);
-/// How often it does so before it asks: with the system's own slack of 50 us for each, producers
-/// that push at least every 2 ms wake nobody.
-const DOZES: usize = if cfg!(loom) { 1 } else { 16 };
 /// What a producer borrows from the budget at least, in bytes; less where the budget is small, so
 /// that a thousand idle producers cannot hold all of it.
 const CREDIT: u64 = 64 << 10;
@@ -127,8 +110,7 @@ pub(crate) fn queue<T>(budget: u64) -> (Producer<T>, Consumer<T>) {
                 oldest: first,
             }),
         }),
-        spares: Padded(std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut()))),
-        level: Padded(std::sync::atomic::AtomicUsize::new(0)),
+        spares: Padded(Spares::new()),
         sleeper: UnsafeCell::new(None),
         budget,
     });
@@ -136,11 +118,7 @@ pub(crate) fn queue<T>(budget: u64) -> (Producer<T>, Consumer<T>) {
         shared: Arc::clone(&shared),
         credit: Cell::new(0),
     };
-    let consumer = Consumer {
-        shared,
-        thread: None,
-    };
-    (producer, consumer)
+    (producer, Consumer::new(shared))
 }
 
 /// Why a value was not taken.
@@ -160,15 +138,7 @@ struct Padded<T>(T);
 struct Shared<T> {
     producing: Padded<Producing<T>>,
     consuming: Padded<Consuming<T>>,
-    /// Blocks for reuse, null where there is none. Whoever puts a block there gives it up
-    /// (Release); whoever swaps it out owns it with all that was done to it (Acquire). Pointers
-    /// are only ever swapped out, never compared, so that it does not matter if one comes back.
-    spares: Padded<[AtomicPtr<Block<T>>; SPARES]>,
-    /// Places in `spares` below this one are filled and the others free, as far as those that change
-    /// them at the same moment let it be known: where a search begins, so that it is short, and so
-    /// that the block that was used last, and is still in a cache, is used again first. A wrong
-    /// number costs a longer search or a call of the allocator: Relaxed, and nothing for loom.
-    level: Padded<std::sync::atomic::AtomicUsize>,
+    spares: Padded<Spares<T>>,
     /// The consumer's thread. Written once, by [`Consumer::attach`], before ASLEEP or WAITING is
     /// ever set; read only by those who have seen one of them.
     sleeper: UnsafeCell<Option<Thread>>,
@@ -404,7 +374,7 @@ impl<T> Shared<T> {
         if !next.is_null() {
             return next;
         }
-        let spare = self.take_spare();
+        let spare = self.spares.0.take();
         // SAFETY: the spare block is ours alone until it is linked; `block` as in `find`.
         unsafe {
             let number = (*block).number.with(|number| *number);
@@ -417,47 +387,10 @@ impl<T> Shared<T> {
         match behind.compare_exchange(ptr::null_mut(), spare, link, Acquire) {
             Ok(_) => spare,
             Err(installed) => {
-                self.put_spare(spare);
+                self.spares.0.put(spare);
                 installed
             }
         }
-    }
-
-    /// A block that nobody else has: a spare one, or a new one.
-    fn take_spare(&self) -> *mut Block<T> {
-        let level = self.level.0.load(Relaxed).min(SPARES);
-        for place in (0..level).rev() {
-            let spare = &self.spares.0[place];
-            if !spare.load(Relaxed).is_null() {
-                let block = spare.swap(ptr::null_mut(), unless_planted("spare", Acquire));
-                if !block.is_null() {
-                    self.level.0.store(place, Relaxed);
-                    return block;
-                }
-            }
-        }
-        self.level.0.store(0, Relaxed);
-        Block::boxed()
-    }
-
-    /// Takes a block that nobody else has. Where there are enough spare ones it is freed.
-    fn put_spare(&self, block: *mut Block<T>) {
-        let level = self.level.0.load(Relaxed).min(SPARES);
-        for place in level..SPARES {
-            let spare = &self.spares.0[place];
-            if spare.load(Relaxed).is_null()
-                && spare
-                    .compare_exchange(ptr::null_mut(), block, Release, Relaxed)
-                    .is_ok()
-            {
-                self.level.0.store(place + 1, Relaxed);
-                return;
-            }
-        }
-        self.level.0.store(SPARES, Relaxed);
-        // SAFETY: it came from `Block::boxed`, and the caller has the only pointer to it. Its
-        // values, if any, were taken.
-        drop(unsafe { Box::from_raw(block) });
     }
 
     /// The slot of the next ticket, if its value is there. For the consumer, and for the last owner.
@@ -518,7 +451,7 @@ impl<T> Shared<T> {
                 return;
             }
             cursor.oldest = next;
-            self.put_spare(block);
+            self.spares.0.put(block);
         }
     }
 }
@@ -538,13 +471,6 @@ impl<T> Drop for Shared<T> {
                 block = boxed.next.load(Relaxed);
             }
         });
-        for spare in &self.spares.0 {
-            let block = spare.load(Relaxed);
-            if !block.is_null() {
-                // SAFETY: spare blocks come from `Block::boxed` and are linked nowhere.
-                drop(unsafe { Box::from_raw(block) });
-            }
-        }
     }
 }
 
@@ -618,175 +544,5 @@ impl<T> fmt::Debug for Producer<T> {
             .field("outstanding", &self.outstanding())
             .field("budget", &self.budget())
             .finish()
-    }
-}
-
-/// Wakes the consumer for something that is not in the queue.
-pub(crate) struct Bell<T> {
-    shared: Arc<Shared<T>>,
-}
-
-impl<T> Bell<T> {
-    /// Makes [`Consumer::wait`] return, once for any number of rings that it has not answered yet.
-    pub(crate) fn ring(&self) {
-        let bell = &self.shared.consuming.0.bell;
-        if bell.swap(RUNG, unless_planted("ring", AcqRel)) == WAITING {
-            self.shared.unpark();
-        }
-    }
-}
-
-/// The end that takes. Dropping it closes the queue.
-pub(crate) struct Consumer<T> {
-    shared: Arc<Shared<T>>,
-    /// The thread that has waited, and that will be woken.
-    thread: Option<ThreadId>,
-}
-
-impl<T> Consumer<T> {
-    /// A bell for this consumer.
-    pub(crate) fn bell(&self) -> Bell<T> {
-        Bell {
-            shared: Arc::clone(&self.shared),
-        }
-    }
-
-    /// The next value if it is there. Never waits.
-    #[inline]
-    pub(crate) fn try_pop(&mut self) -> Option<T> {
-        self.with_cursor(|shared, cursor| shared.take(cursor))
-    }
-
-    /// Whether [`try_pop`](Self::try_pop) has a value.
-    #[inline]
-    pub(crate) fn has_next(&mut self) -> bool {
-        self.with_cursor(|shared, cursor| shared.ready(cursor).is_some())
-    }
-
-    fn with_cursor<R>(&mut self, work: impl FnOnce(&Shared<T>, &mut Cursor<T>) -> R) -> R {
-        let shared = &*self.shared;
-        // SAFETY: the cursor is the consumer's, and there is one, borrowed mutably.
-        shared
-            .consuming
-            .0
-            .cursor
-            .with_mut(|cursor| work(shared, unsafe { &mut *cursor }))
-    }
-
-    /// Waits until there is a value or a [`Bell`] was rung, which this return answers.
-    ///
-    /// Looks for some hundred nanoseconds, then parks. Always to be called on the same thread.
-    pub(crate) fn wait(&mut self) {
-        if !self.look_for_a_moment() {
-            self.sleep();
-        }
-        // Answered by a change, so that the ring whose data we see is the one that is answered.
-        let bell = &self.shared.consuming.0.bell;
-        bell.swap(QUIET, Acquire);
-    }
-
-    fn look_for_a_moment(&mut self) -> bool {
-        for _ in 0..LOOKS {
-            if self.is_wanted() {
-                return true;
-            }
-            std::hint::spin_loop();
-        }
-        false
-    }
-
-    fn sleep(&mut self) {
-        self.attach();
-        if self.shared.level.0.load(Relaxed) < PROVIDED {
-            self.shared.put_spare(Block::boxed());
-        }
-        let bell = &self.shared.consuming.0.bell;
-        if bell
-            .compare_exchange(QUIET, WAITING, unless_planted("wait", Release), Relaxed)
-            .is_err()
-        {
-            return;
-        }
-        for _ in 0..DOZES {
-            sync::park_timeout(DOZE);
-            if self.is_wanted() {
-                return;
-            }
-        }
-        loop {
-            let tail = &self.shared.producing.0.tail;
-            let tail = tail.fetch_or(ASLEEP, unless_planted("sleep", Release));
-            if !self.is_in_flight(tail) || planted("in-flight") {
-                // Whoever claims next wakes us, and so does a ring.
-                sync::park();
-            } else if !self.has_next() {
-                sync::park_timeout(DOZE);
-            }
-            // We may have been woken by an old unpark, or by time, or not have slept at all.
-            let tail = &self.shared.producing.0.tail;
-            tail.fetch_and(!ASLEEP, Relaxed);
-            if self.is_wanted() {
-                return;
-            }
-        }
-    }
-
-    /// Whether there is a value or a ring.
-    #[inline]
-    fn is_wanted(&mut self) -> bool {
-        self.shared.consuming.0.bell.load(Relaxed) == RUNG || self.has_next()
-    }
-
-    /// Whether a ticket that was not taken had been claimed when `tail` was read.
-    fn is_in_flight(&mut self, tail: u64) -> bool {
-        self.with_cursor(|_, cursor| tail & TICKETS > cursor.head)
-    }
-
-    /// Makes this the thread that is woken.
-    ///
-    /// # Panics
-    /// Another thread has waited before: it would be the one that is woken.
-    fn attach(&mut self) {
-        let current = sync::current();
-        match self.thread {
-            Some(thread) => assert_eq!(thread, current.id(), "a consumer waits on one thread"),
-            None => {
-                self.thread = Some(current.id());
-                // SAFETY: nobody reads it before ASLEEP or WAITING is set, which only the consumer
-                // does, after this; and this is done once.
-                self.shared.sleeper.with_mut(|sleeper| unsafe {
-                    *sleeper = Some(current);
-                });
-            }
-        }
-    }
-
-    /// Bytes pushed and not released, with what producers have borrowed for their next pushes.
-    pub(crate) fn outstanding(&self) -> u64 {
-        self.shared.outstanding()
-    }
-
-    /// Frees `bytes` of what was taken in the account.
-    pub(crate) fn release(&mut self, bytes: u64) {
-        // Nobody else writes it.
-        let released = &self.shared.consuming.0.released;
-        released.store(released.load(Relaxed) + bytes, Relaxed);
-    }
-}
-
-impl<T> Drop for Consumer<T> {
-    fn drop(&mut self) {
-        self.shared.producing.0.tail.fetch_or(CLOSED, Relaxed);
-        // Producers may keep the queue for long, but need not keep what is in it. A value that is
-        // being written right now goes with the queue.
-        self.with_cursor(|shared, cursor| while shared.take(cursor).is_some() {});
-    }
-}
-
-impl<T> fmt::Debug for Consumer<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Consumer")
-            .field("outstanding", &self.outstanding())
-            .finish_non_exhaustive()
     }
 }

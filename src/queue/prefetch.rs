@@ -23,7 +23,7 @@ fn line_for_writing(at: *const u8) {
     // known to have it when the crate is compiled; to all others it is a no-operation.
     // SAFETY: a hint to the cache, which accesses no memory and cannot fault.
     unsafe {
-        std::arch::asm!("prefetchw [{}]", in(reg) at, options(nomem, nostack, preserves_flags));
+        std::arch::asm!("prefetchw [{}]", in(reg) at, options(readonly, nostack, preserves_flags));
     }
 }
 
@@ -32,7 +32,7 @@ fn line_for_writing(at: *const u8) {
 fn line_for_writing(at: *const u8) {
     // SAFETY: a hint to the cache, which accesses no memory and cannot fault.
     unsafe {
-        std::arch::asm!("prfm pstl1keep, [{}]", in(reg) at, options(nomem, nostack, preserves_flags));
+        std::arch::asm!("prfm pstl1keep, [{}]", in(reg) at, options(readonly, nostack, preserves_flags));
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Consumer, Refused, SLOTS, SPARES, queue};
+use super::spares::SPARES;
+use super::{Consumer, Refused, SLOTS, queue};
 
 /// Many times round through the spare blocks, but for miri, which is a thousand times slower.
 const MANY: usize = if cfg!(miri) { 300 } else { 200_000 };

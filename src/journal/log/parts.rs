@@ -34,10 +34,8 @@ impl Journal {
                 self.commit()?;
                 self.prepare(part.format)?;
                 self.clock.follow(part.format);
-                let in_parts =
-                    self.pending
-                        .begin_parts(part.format, &mut events, &mut self.clock)?;
-                in_parts
+                self.pending
+                    .begin_parts(part.format, &mut events, &mut self.clock)?
             }
             Some(in_parts) => in_parts,
             None => return Err(misplaced()),
