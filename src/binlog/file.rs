@@ -14,6 +14,8 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use prefetch_index::prefetch_index;
+
 use super::{EventHeader, EventType, FormatDescription, format};
 use crate::{Error, ErrorKind, Limits, Result};
 
@@ -278,7 +280,7 @@ impl<'a> LogBytes<'a> {
                 && let Some((bytes, rest)) = self.rest.split_at_checked(length)
                 && self.format.is_some()
             {
-                fetch_next_page(bytes.len(), rest);
+                fetch_ahead(rest);
                 return Ok(self.pass(header, bytes, rest));
             }
         }
@@ -327,19 +329,17 @@ impl<'a> LogBytes<'a> {
     }
 }
 
-/// Reads the first byte of the page behind the one that `rest` begins in, where the event in front of
-/// `rest`, of `length` bytes, reached into that one.
+/// Asks for two lines of memory, a page behind the front of `rest`.
 ///
-/// The processor fetches memory ahead of a reader by itself, but not across the border of a page: there
-/// every walk through a large log would wait for the memory, a tenth of its time. Now that wait is over
-/// when the border is reached.
+/// The processor fetches memory ahead of a reader by itself, but not across the border of a page, and
+/// not before it has seen some steps: every walk through a large log of small events would spend a fifth
+/// of its time waiting. Within large events it does well enough.
 #[inline]
-fn fetch_next_page(length: usize, rest: &[u8]) {
+fn fetch_ahead(rest: &[u8]) {
     const PAGE: usize = 4096;
-    let offset = rest.as_ptr().addr() % PAGE;
-    if offset < length {
-        std::hint::black_box(rest.get(PAGE - offset).copied());
-    }
+    const CACHE_LINE: usize = 64;
+    prefetch_index(rest, PAGE - CACHE_LINE);
+    prefetch_index(rest, PAGE);
 }
 
 fn check_magic(log: &[u8]) -> Result<()> {

@@ -189,7 +189,7 @@ impl Grouping {
     ) -> Result<bool> {
         match header.event_type {
             EventType::GTID | EventType::GTID_TAGGED | EventType::ANONYMOUS_GTID => {
-                self.begin(limits, format, event)?;
+                self.begin(limits, format, header.event_type, event)?;
                 Ok(false)
             }
             EventType::TRANSACTION_PAYLOAD => self.payload(limits, format, event),
@@ -201,13 +201,25 @@ impl Grouping {
         }
     }
 
+    #[inline]
     fn begin(
         &mut self,
         limits: &Limits,
         format: &Arc<FormatDescription>,
+        event_type: EventType,
         event: &[u8],
     ) -> Result<()> {
-        let gtid = GtidEvent::decode(format, event)?;
+        if event_type == EventType::GTID {
+            self.open(GtidEvent::decode_plain(format, event)?)?;
+        } else {
+            self.open(GtidEvent::decode(format, event)?)?;
+        }
+        let start = self.batch.bytes.len();
+        append(&mut self.batch.bytes, start, limits, event)
+    }
+
+    #[inline(always)]
+    fn open(&mut self, gtid: GtidEvent) -> Result<()> {
         if self.state.step(Part::Gtid).is_none() {
             return Err(self.misplaced(gtid.event_type()));
         }
@@ -235,7 +247,7 @@ impl Grouping {
             taken: 0,
             taken_view_id: None,
         });
-        append(&mut self.batch.bytes, start, limits, event)
+        Ok(())
     }
 
     /// Moves the boundary state on and copies the event into the batch.
@@ -285,27 +297,29 @@ impl Grouping {
 
     #[inline]
     fn complete(&mut self, format: &Arc<FormatDescription>, kind: StoredKind) {
-        match self.open.take() {
-            Some(Open {
-                mut entry,
-                taken: 0,
-                ..
-            }) => {
-                entry.end = self.batch.bytes.len();
+        let Some(open) = &mut self.open else {
+            return;
+        };
+        if open.taken == 0 {
+            // What changes is written where it stays: a copy of what has just been written would wait
+            // until that is in the cache.
+            let format = self.batch.intern(format);
+            let end = self.batch.bytes.len();
+            self.batch.entries.push(open.entry.clone());
+            if let Some(entry) = self.batch.entries.last_mut() {
+                entry.end = end;
                 entry.kind = kind;
-                entry.format = self.batch.intern(format);
-                self.batch.entries.push(entry);
+                entry.format = format;
             }
-            Some(mut open) => {
-                let kind = own_kind(kind, &self.batch.bytes, open.taken_view_id.take());
-                self.last = Some(Last {
-                    gtid: open.entry.gtid,
-                    format: Arc::clone(format),
-                    kind,
-                });
-            }
-            None => {}
+        } else {
+            let kind = own_kind(kind, &self.batch.bytes, open.taken_view_id.take());
+            self.last = Some(Last {
+                gtid: open.entry.gtid,
+                format: Arc::clone(format),
+                kind,
+            });
         }
+        self.open = None;
     }
 
     /// Expands a compressed transaction into the batch and checks the events in it.
