@@ -1,4 +1,20 @@
 //! Which table a table map means, and by which key its rows are found.
+//!
+//! The key is that of the first of these which names one; where two name different ones, nobody guesses:
+//!
+//! 1. the catalog: the statements that the log holds, and the definitions that a clone brought;
+//! 2. the table map, where the source has `binlog_row_metadata=FULL`;
+//! 3. a row event that leaves columns out (`binlog_row_image=MINIMAL`): those that it keeps of the row
+//!    before its change;
+//! 4. none: rows are found by all of their columns.
+//!
+//! A store begins empty and applies its group's transactions from the first one on, or is cloned where
+//! donors have purged that one. So the catalog knows every table but those that were made outside the
+//! log, with `sql_log_bin=0` or before `RESET BINARY LOGS AND GTIDS`. Of these, full images with minimal
+//! metadata tell no key, until an event of another kind comes: their rows are the donor's all the same,
+//! but cannot be looked up by key. A donor's `information_schema` is not asked: it says what the table is
+//! now, not what it was at the event, and from its own log, in which the answer does not stand, a store
+//! has to come out the same.
 
 use std::sync::Arc;
 
@@ -19,7 +35,6 @@ pub(super) fn bind<R: Rows>(state: &mut State<R>, map: &TableMap<'_>) -> Result<
     let columns = map.columns()?;
     let place = match state.names.get(&name) {
         Some(place) => *place,
-        // Its CREATE TABLE is in no log that was applied here: the map is all that is known.
         None => adopt(state, &name, map)?,
     };
     let key = logged_key(map)?;
@@ -56,8 +71,13 @@ pub(super) fn bind<R: Rows>(state: &mut State<R>, map: &TableMap<'_>) -> Result<
     Ok(Some(place))
 }
 
-/// Takes in a table of which nothing but a table map is known.
+/// Takes in a table of which nothing but a table map is known: its CREATE TABLE is in no log that was
+/// applied here.
 fn adopt<R: Rows>(state: &mut State<R>, name: &TableName, map: &TableMap<'_>) -> Result<usize> {
+    log::warn!(
+        "nothing in the log has made table {name}: rows that it had before are not here, as comparing \
+         with a member shows; cloning one brings them"
+    );
     let columns = map.columns()?;
     let definition = TableDefinition::from_table_map(&columns, &logged_key(map)?)?;
     let layout = Layout::new(definition.clone())?;
