@@ -1,6 +1,6 @@
 //! Keeps a second process out of a directory of logs.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::Path;
 
 use super::disk::io_error;
@@ -25,7 +25,13 @@ impl Drop for Lock {
 }
 
 impl Lock {
+    /// Makes the directory where it does not exist, and locks it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TargetLocked`] where another process has it, [`ErrorKind::TargetIo`].
     pub(crate) fn take(directory: &Path) -> Result<Self> {
+        fs::create_dir_all(directory)
+            .map_err(|error| io_error("make the directory", directory, error))?;
         let path = directory.join("rejoin.lock");
         let failed = |error| io_error("lock the directory", &path, error);
         let file = OpenOptions::new()

@@ -27,6 +27,12 @@
 //! and cuts the last segment behind its last whole transaction; zeros behind the end are an end, too.
 //! A fault before the end of a segment that is not the last one is damage, and an error.
 //!
+//! Segments grow as they are written. Written ahead, a sync leaves out the commit of the file system's own
+//! journal, which says how long the file is: of ext4 with a journal one flush of the disk instead of two.
+//! A store did not commit faster for it, but for groups of some KiB on a disk that flushes in 0.1 ms (0.24
+//! and 0.12 ms); and whoever reads the file of a running store, `mysqlbinlog` first of all, takes zeros
+//! for damage.
+//!
 //! - `compose`: events of a transaction as they stand in a file;
 //! - `index`: the list of segments;
 //! - `segment`: reading the events of one segment;

@@ -17,6 +17,8 @@
 //!
 //! There are no files before something is written.
 
+mod directory;
+
 use std::collections::VecDeque;
 use std::fs;
 use std::io::ErrorKind::NotFound;
@@ -25,13 +27,15 @@ use std::time::Duration;
 
 use super::disk::{Disk, io_error};
 use super::index::Index;
-use super::lock::Lock;
 use super::reading::{Load, LogReader};
-use super::recover::{Recovered, recover_gtids};
+use super::recover::Recovered;
 use super::{Journal, JournalOptions, Position};
 use crate::gtid::{Gtid, GtidSet};
 use crate::transaction::{Batch, Part, PartSlice};
 use crate::{Error, ErrorKind, Limits, Result};
+
+pub use directory::RelayLogSurvey;
+pub(crate) use directory::{RelayLogDirectory, RelayLogOptions};
 
 /// The channel of what the group delivers.
 pub(crate) const APPLIER_CHANNEL: &str = "group_replication_applier";
@@ -57,169 +61,6 @@ pub enum SyncRelayLog {
     Interval(Duration),
     /// Every transaction is written and synced as it comes; those that come together share a sync.
     Each,
-}
-
-/// Where the relay logs of a member are, and how they are written.
-#[derive(Debug, Clone)]
-pub(crate) struct RelayLogOptions {
-    pub(crate) directory: PathBuf,
-    /// A segment takes nothing more once it has this many bytes (`max_relay_log_size`).
-    pub(crate) segment_bytes: u64,
-    pub(crate) server_id: u32,
-    /// Transactions of so many bytes are not read back into memory.
-    pub(crate) large_bytes: usize,
-    pub(crate) limits: Limits,
-}
-
-/// The directory of relay logs, locked for as long as this lives.
-#[derive(Debug)]
-pub(crate) struct RelayLogDirectory {
-    options: RelayLogOptions,
-    disk: Disk,
-    _lock: Lock,
-}
-
-impl RelayLogDirectory {
-    /// Makes the directory where it does not exist, and locks it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::TargetLocked`], [`ErrorKind::TargetIo`].
-    pub(crate) fn open(options: RelayLogOptions) -> Result<Self> {
-        Self::open_on(Disk::default(), options)
-    }
-
-    pub(crate) fn open_on(disk: Disk, options: RelayLogOptions) -> Result<Self> {
-        let directory = &options.directory;
-        fs::create_dir_all(directory)
-            .map_err(|error| io_error("make the directory of the relay log", directory, error))?;
-        let lock = Lock::take(directory)?;
-        Ok(Self {
-            options,
-            disk,
-            _lock: lock,
-        })
-    }
-
-    /// A log of this channel without content: what an earlier process left of it is removed.
-    ///
-    /// # Errors
-    /// [`ErrorKind::TargetIo`].
-    pub(crate) fn empty_log(&self, channel: &str, sync: SyncRelayLog) -> Result<RelayLog> {
-        let log = self.log(channel, sync);
-        log.remove_files(&[])?;
-        Ok(log)
-    }
-
-    /// The log of this channel as an earlier process left it, and which of its transactions are not
-    /// in `executed`. One whose transactions are all executed, or cannot be applied because others
-    /// before them are missing, is emptied.
-    ///
-    /// # Errors
-    /// [`ErrorKind::TargetIo`], [`ErrorKind::TargetCorrupt`].
-    pub(crate) fn reopen_log(
-        &self,
-        channel: &str,
-        sync: SyncRelayLog,
-        executed: &GtidSet,
-    ) -> Result<(RelayLog, GtidSet)> {
-        let mut log = self.log(channel, sync);
-        let index = log.read_index()?;
-        let mut held = GtidSet::new();
-        let mut count = 0;
-        let recovered = recover_gtids(&index, &self.options.limits, &mut |gtid| {
-            count += 1;
-            held.insert(gtid);
-        })
-        .map_err(|error| {
-            error.remedy(format!(
-                "remove {}: what it held comes again from the group",
-                self.options.directory.display()
-            ))
-        })?;
-        let Some(recovered) = recovered else {
-            log.remove_files(&[])?;
-            return Ok((log, GtidSet::new()));
-        };
-        let unapplied = held.subtract(executed);
-        let missing = recovered.previous.subtract(executed);
-        if unapplied.is_empty() || !missing.is_empty() {
-            if !unapplied.is_empty() {
-                log::info!(
-                    "{count} transactions in the relay log are dropped and will come again: before \
-                     them {} are missing",
-                    missing.count()
-                );
-            }
-            log.remove_files(&[])?;
-            return Ok((log, GtidSet::new()));
-        }
-        log.remove_files(index.segments())?;
-        log.resume(index, recovered, held, count)?;
-        Ok((log, unapplied))
-    }
-
-    fn log(&self, channel: &str, sync: SyncRelayLog) -> RelayLog {
-        RelayLog {
-            disk: self.disk.clone(),
-            directory: self.options.directory.clone(),
-            journal_options: JournalOptions {
-                base_name: base_name(channel),
-                segment_bytes: self.options.segment_bytes,
-                server_id: self.options.server_id,
-                sync: false,
-                reserve: true,
-                // Purging asks for what is executed, and nothing else.
-                expire_after: None,
-                keep_bytes: Some(0),
-            },
-            limits: self.options.limits.clone(),
-            large_bytes: self.options.large_bytes,
-            sync,
-            open: None,
-        }
-    }
-}
-
-/// What waits in the relay log of the group's transactions, of a member that runs or does not.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct RelayLogSurvey {
-    /// Bytes of its files.
-    pub bytes: u64,
-    /// All transactions in it, those included that are executed and not purged yet.
-    pub gtid_set: GtidSet,
-}
-
-impl RelayLogSurvey {
-    /// Reads the relay log in a member's directory of relay logs, without a lock and without changing
-    /// anything; `None` where there is none.
-    ///
-    /// # Errors
-    /// [`ErrorKind::TargetIo`], [`ErrorKind::TargetCorrupt`].
-    pub fn read(directory: impl AsRef<Path>, limits: &Limits) -> Result<Option<Self>> {
-        let read = || Self::read_once(directory.as_ref(), limits);
-        // A file may be purged between two looks.
-        read().or_else(|_: Error| read())
-    }
-
-    fn read_once(directory: &Path, limits: &Limits) -> Result<Option<Self>> {
-        let index = Index::read(directory, &base_name(APPLIER_CHANNEL))?;
-        let mut gtid_set = GtidSet::new();
-        let recovered = recover_gtids(&index, limits, &mut |gtid| {
-            gtid_set.insert(gtid);
-        })?;
-        let mut bytes = 0;
-        for number in index.segments() {
-            let path = index.file_path(*number);
-            let file = fs::metadata(&path).map_err(|e| io_error("read the log", &path, e))?;
-            bytes += file.len();
-        }
-        Ok(recovered.map(|_| Self { bytes, gtid_set }))
-    }
-}
-
-fn base_name(channel: &str) -> String {
-    format!("relay-bin-{channel}")
 }
 
 /// The relay log of one channel.

@@ -61,6 +61,10 @@ const SCENARIOS: &[Scenario] = &[
         what_was_found_stays_mended,
     ),
     (
+        "random::tables_made_outside_the_log_have_their_rows",
+        tables_made_outside_the_log_have_their_rows,
+    ),
+    (
         "random::workloads_leave_the_rows_of_the_server",
         workloads_leave_the_rows_of_the_server,
     ),
@@ -91,6 +95,32 @@ const FOUND: &[&str] = &[
     "INSERT INTO wide VALUES ('a'), (''), ('\n'), ('a\t')",
 ];
 
+/// Of the first table, full images and minimal metadata name no key; of the second, metadata does. The
+/// last statements bring the rows of the first one to where its key would have them.
+const OUTSIDE: &[&str] = &[
+    "SET SESSION sql_log_bin = OFF",
+    "CREATE TABLE unnamed (a INT, b VARCHAR(20), c DECIMAL(10, 2), d DATETIME(3), e JSON, f INT UNSIGNED, \
+     g VARBINARY(9), PRIMARY KEY (a, f))",
+    "CREATE TABLE named (k VARCHAR(9) COLLATE utf8mb4_bin PRIMARY KEY, e ENUM('x', 'y'))",
+    "SET SESSION sql_log_bin = ON, binlog_row_image = FULL",
+    "INSERT INTO unnamed VALUES (3, 'c', 3.25, '2026-11-21 01:02:03.5', '{\"a\": 1}', 4000000000, x'00ff'), \
+     (1, NULL, NULL, NULL, NULL, 1, ''), (2, 'b', -1, '2026-11-21', '[]', 2, x'61')",
+    "UPDATE unnamed SET b = 'd' WHERE a = 2",
+    "DELETE FROM unnamed WHERE a = 3",
+    "SET GLOBAL binlog_row_metadata = FULL",
+    "INSERT INTO named VALUES ('b', 'y'), ('a', 'x')",
+    "UPDATE named SET e = 'y' WHERE k = 'a'",
+    "SET GLOBAL binlog_row_metadata = MINIMAL",
+    "UPDATE unnamed SET c = 7 ORDER BY a",
+];
+
+/// An event that leaves columns out names the key, by which rows are in order from now on.
+const OUTSIDE_MINIMAL: &[&str] = &[
+    "SET SESSION binlog_row_image = MINIMAL",
+    "UPDATE unnamed SET b = 'z' WHERE a = 2",
+    "INSERT INTO unnamed (a, b, f) VALUES (0, 'first', 9)",
+];
+
 fn main() {
     support::run(SCENARIOS, || {});
 }
@@ -112,6 +142,22 @@ fn what_was_found_stays_mended() {
         .and_then(|()| follower.compare(session.database()));
     let rows = compared.unwrap_or_else(|difference| panic!("{difference}"));
     assert_eq!(rows, 10);
+}
+
+fn tables_made_outside_the_log_have_their_rows() {
+    let server = Server::standalone(&[]);
+    let mut follower = Follower::new(&server);
+    let mut session = Session::open(&server, 0);
+    let mut dice = Dice::new(0);
+    for (statements, rows) in [(OUTSIDE, 4), (OUTSIDE_MINIMAL, 5)] {
+        for statement in statements {
+            assert!(session.execute(statement), "{}", session.last_refusal());
+        }
+        let compared = follower
+            .catch_up(&mut dice)
+            .and_then(|()| follower.compare(session.database()));
+        assert_eq!(compared, Ok(rows));
+    }
 }
 
 fn workloads_leave_the_rows_of_the_server() {

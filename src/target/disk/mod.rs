@@ -35,12 +35,10 @@ mod space;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::gtid::GtidSet;
-use crate::journal::disk::io_error;
 use crate::journal::lock::Lock;
 use crate::target::store::{RELAY_LOGS, parallel_workers};
 use crate::target::tables;
@@ -144,8 +142,6 @@ impl Store {
     /// As `open`.
     pub fn open_with(directory: impl AsRef<Path>, options: StoreOptions) -> Result<Self> {
         let directory = directory.as_ref();
-        fs::create_dir_all(directory)
-            .map_err(|error| io_error("make the store's directory", directory, error))?;
         let lock = Lock::take(directory)?;
         if directory.join("binlog.index").exists() {
             return Err(Error::new(

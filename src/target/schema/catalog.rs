@@ -78,7 +78,7 @@ const SYSTEM_DATABASES: [&[u8]; 4] = [
     b"performance_schema",
 ];
 
-fn is_system(database: &[u8]) -> bool {
+pub(crate) fn is_system(database: &[u8]) -> bool {
     SYSTEM_DATABASES.contains(&database)
 }
 

@@ -37,6 +37,7 @@ mod transform;
 mod value;
 mod write;
 
+pub(crate) use catalog::is_system;
 pub use catalog::{Catalog, SchemaChange};
 pub(crate) use charset::collation_facts;
 pub(crate) use concerns::{Concerns, concerns};

@@ -42,7 +42,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::gtid::GtidSet;
-use crate::journal::disk::{Disk, io_error};
+use crate::journal::disk::Disk;
 use crate::journal::index::Index;
 use crate::journal::lock::Lock;
 use crate::journal::recover::recover;
@@ -168,8 +168,6 @@ impl Store {
     }
 
     pub(crate) fn open_on(disk: Disk, directory: &Path, options: StoreOptions) -> Result<Self> {
-        std::fs::create_dir_all(directory)
-            .map_err(|error| io_error("make the store's directory", directory, error))?;
         let lock = Lock::take(directory)?;
         let mut state = checkpoint::newest(directory)?.unwrap_or_else(|| State::empty(()));
         if clone::begins_log(&state) {

@@ -4,31 +4,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread;
 
+use super::binding::{bind, is_keyless, take_key};
 use super::lanes::{AtOnce, Lanes, Sink, TableRows};
-use super::layout::Layout;
 use super::rows::{has, is_whole};
-use super::state::{State, Table};
+use super::state::State;
 use super::xa::{self, Prepared, SecondPhase, Xid};
 use super::{Rows, schema_change};
 use crate::binlog::{
     EventHeader, EventType, FormatDescription, QueryEvent, RowsEvent, RowsKind, TableMap,
     XaPrepareEvent,
 };
-use crate::target::schema::{StatementContext, TableDefinition, TableName};
+use crate::target::schema::StatementContext;
 use crate::transaction::{Batch, Transaction, TransactionKind};
 use crate::{Error, ErrorKind, Fault, Result};
 
 /// Table maps that are remembered from one statement to the next.
 const MAPS_KEPT: usize = 1024;
-
-/// Databases of the server itself: users, grants, routines. Statements about them change nothing here,
-/// and neither do rows.
-const SYSTEM_DATABASES: [&[u8]; 4] = [
-    b"mysql",
-    b"sys",
-    b"information_schema",
-    b"performance_schema",
-];
 
 /// From so many bytes of events on, it pays to start threads.
 const PARALLEL_BYTES: usize = 128 << 10;
@@ -471,127 +462,6 @@ impl<'a> Control<'a> {
         }
         None
     }
-}
-
-/// Finds the table that a table map means, and checks that it has the map's columns.
-fn bind<R: Rows>(state: &mut State<R>, map: &TableMap<'_>) -> Result<Option<usize>> {
-    if SYSTEM_DATABASES.contains(&map.database) {
-        return Ok(None);
-    }
-    let name = TableName::new(map.database, map.table);
-    let columns = map.columns()?;
-    let place = match state.names.get(&name) {
-        Some(place) => *place,
-        // Its CREATE TABLE is in no log that was applied here: the map is all that is known.
-        None => adopt(state, &name, map)?,
-    };
-    let key = logged_key(map)?;
-    if !key.is_empty() {
-        take_key(state, place, &key)?;
-    }
-    let bound_already = state.tables.get(place).and_then(Option::as_ref);
-    if bound_already.is_some_and(|table| table.layout.columns() == columns) {
-        return Ok(Some(place));
-    }
-    let in_table = |error: Error| {
-        Error::new(error.kind(), format!("table {name}: {}", error.message())).remedy(
-            error
-                .remedy_text()
-                .unwrap_or("recover into an empty store")
-                .to_owned(),
-        )
-    };
-    let Some(known) = state.catalog.table(&name) else {
-        return Err(Error::new(
-            ErrorKind::Internal,
-            "table without a definition",
-        ));
-    };
-    let mut definition = known.clone();
-    definition.bind(&columns).map_err(in_table)?;
-    if definition != *known {
-        Arc::make_mut(&mut state.catalog).insert(name.clone(), definition.clone());
-    }
-    let layout = Layout::new(definition).map_err(in_table)?;
-    if let Some(table) = state.tables.get_mut(place).and_then(Option::as_mut) {
-        Arc::make_mut(table).layout = Arc::new(layout);
-    }
-    Ok(Some(place))
-}
-
-/// Takes in a table of which nothing but a table map is known.
-fn adopt<R: Rows>(state: &mut State<R>, name: &TableName, map: &TableMap<'_>) -> Result<usize> {
-    let columns = map.columns()?;
-    let definition = TableDefinition::from_table_map(&columns, &logged_key(map)?)?;
-    let layout = Layout::new(definition.clone())?;
-    Arc::make_mut(&mut state.catalog).insert(name.clone(), definition);
-    state.put_table(Table {
-        name: Arc::new(name.clone()),
-        layout: Arc::new(layout),
-        rows: R::none(&state.space),
-        next_row: 0,
-    });
-    let place = state.names.get(name).copied();
-    place.ok_or_else(|| Error::new(ErrorKind::Internal, "a new table has no place"))
-}
-
-/// The primary key in a table map: columns, and the lengths of their prefixes or 0.
-fn logged_key(map: &TableMap<'_>) -> Result<Vec<(usize, u32)>> {
-    let key = map.primary_key()?.into_iter();
-    Ok(key
-        .map(|(column, prefix)| (column, prefix as u32))
-        .collect())
-}
-
-fn is_keyless<R: Rows>(state: &State<R>, place: usize) -> bool {
-    let table = state.tables.get(place).and_then(Option::as_ref);
-    table.is_some_and(|table| !table.layout.definition.has_key())
-}
-
-/// Finds the rows of a table by the key that the log shows from now on.
-///
-/// # Errors
-/// [`ErrorKind::Schema`] where they are found by another one so far, [`ErrorKind::Conflict`] where two rows
-/// have the same key.
-fn take_key<R: Rows>(state: &mut State<R>, place: usize, key: &[(usize, u32)]) -> Result<()> {
-    let space = state.space.clone();
-    let Some(table) = state.tables.get_mut(place).and_then(Option::as_mut) else {
-        return Ok(());
-    };
-    let known = &table.layout.definition;
-    let columns = |key: &mut dyn Iterator<Item = usize>| {
-        let names = key.map(|column| {
-            known
-                .columns
-                .get(column)
-                .map_or("?", |column| &*column.name)
-        });
-        names.collect::<Vec<_>>().join(", ")
-    };
-    let logged = columns(&mut key.iter().map(|(column, _)| *column));
-    let had = columns(&mut known.primary_key.iter().map(|part| part.column));
-    if logged == had {
-        return Ok(());
-    }
-    if known.has_key() {
-        return Err(Error::new(
-            ErrorKind::Schema,
-            format!(
-                "table {}: the log has ({logged}) as its key, its definition ({had})",
-                table.name
-            ),
-        )
-        .remedy("clone the member anew, or report the statements that made the table"));
-    }
-    log::info!("table {} has the key ({logged})", table.name);
-    let mut definition = known.clone();
-    definition.add_primary_key(key)?;
-    let layout = Layout::new(definition.clone())?;
-    let table = Arc::make_mut(table);
-    table.rows = schema_change::rewritten(table, &space, &layout, None)?;
-    table.layout = Arc::new(layout);
-    Arc::make_mut(&mut state.catalog).insert(TableName::clone(&table.name), definition);
-    Ok(())
 }
 
 #[cold]

@@ -8,12 +8,13 @@
 //!
 //! - [`state`]: everything at one commit number, and how it is published;
 //! - [`layout`]: columns, row images, keys;
-//! - [`apply`], [`rows`], [`schema_change`], [`xa`]: transactions on a state;
+//! - [`apply`], [`binding`], [`rows`], [`schema_change`], [`xa`]: transactions on a state;
 //! - [`lanes`]: row events on several threads;
 //! - [`clone`]: a donor's data as it is copied;
 //! - [`lookup`], [`row`], [`text`]: keys from values, and rows as hosts and people read them.
 
 pub(crate) mod apply;
+mod binding;
 pub(crate) mod clone;
 mod lanes;
 pub(crate) mod layout;

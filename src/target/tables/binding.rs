@@ -1,0 +1,156 @@
+//! Which table a table map means, and by which key its rows are found.
+//!
+//! The key is that of the first of these which names one; where two name different ones, nobody guesses:
+//!
+//! 1. the catalog: the statements that the log holds, and the definitions that a clone brought;
+//! 2. the table map, where the source has `binlog_row_metadata=FULL`;
+//! 3. a row event that leaves columns out (`binlog_row_image=MINIMAL`): those that it keeps of the row
+//!    before its change;
+//! 4. none: rows are found by all of their columns.
+//!
+//! A store begins empty and applies its group's transactions from the first one on, or is cloned where
+//! donors have purged that one. So the catalog knows every table but those that were made outside the
+//! log, with `sql_log_bin=0` or before `RESET BINARY LOGS AND GTIDS`. Of these, full images with minimal
+//! metadata tell no key, until an event of another kind comes: their rows are the donor's all the same,
+//! but cannot be looked up by key. A donor's `information_schema` is not asked: it says what the table is
+//! now, not what it was at the event, and from its own log, in which the answer does not stand, a store
+//! has to come out the same.
+
+use std::sync::Arc;
+
+use super::layout::Layout;
+use super::state::{State, Table};
+use super::{Rows, schema_change};
+use crate::binlog::TableMap;
+use crate::target::schema::{TableDefinition, TableName, is_system};
+use crate::{Error, ErrorKind, Result};
+
+/// Finds the table that a table map means, and checks that it has the map's columns.
+pub(super) fn bind<R: Rows>(state: &mut State<R>, map: &TableMap<'_>) -> Result<Option<usize>> {
+    // Statements about users, grants and routines change nothing here, and neither do their rows.
+    if is_system(map.database) {
+        return Ok(None);
+    }
+    let name = TableName::new(map.database, map.table);
+    let columns = map.columns()?;
+    let place = match state.names.get(&name) {
+        Some(place) => *place,
+        None => adopt(state, &name, map)?,
+    };
+    let key = logged_key(map)?;
+    if !key.is_empty() {
+        take_key(state, place, &key)?;
+    }
+    let bound_already = state.tables.get(place).and_then(Option::as_ref);
+    if bound_already.is_some_and(|table| table.layout.columns() == columns) {
+        return Ok(Some(place));
+    }
+    let in_table = |error: Error| {
+        Error::new(error.kind(), format!("table {name}: {}", error.message())).remedy(
+            error
+                .remedy_text()
+                .unwrap_or("recover into an empty store")
+                .to_owned(),
+        )
+    };
+    let Some(known) = state.catalog.table(&name) else {
+        return Err(Error::new(
+            ErrorKind::Internal,
+            "table without a definition",
+        ));
+    };
+    let mut definition = known.clone();
+    definition.bind(&columns).map_err(in_table)?;
+    if definition != *known {
+        Arc::make_mut(&mut state.catalog).insert(name.clone(), definition.clone());
+    }
+    let layout = Layout::new(definition).map_err(in_table)?;
+    if let Some(table) = state.tables.get_mut(place).and_then(Option::as_mut) {
+        Arc::make_mut(table).layout = Arc::new(layout);
+    }
+    Ok(Some(place))
+}
+
+/// Takes in a table of which nothing but a table map is known: its CREATE TABLE is in no log that was
+/// applied here.
+fn adopt<R: Rows>(state: &mut State<R>, name: &TableName, map: &TableMap<'_>) -> Result<usize> {
+    log::warn!(
+        "nothing in the log has made table {name}: rows that it had before are not here, as comparing \
+         with a member shows; cloning one brings them"
+    );
+    let columns = map.columns()?;
+    let definition = TableDefinition::from_table_map(&columns, &logged_key(map)?)?;
+    let layout = Layout::new(definition.clone())?;
+    Arc::make_mut(&mut state.catalog).insert(name.clone(), definition);
+    state.put_table(Table {
+        name: Arc::new(name.clone()),
+        layout: Arc::new(layout),
+        rows: R::none(&state.space),
+        next_row: 0,
+    });
+    let place = state.names.get(name).copied();
+    place.ok_or_else(|| Error::new(ErrorKind::Internal, "a new table has no place"))
+}
+
+/// The primary key in a table map: columns, and the lengths of their prefixes or 0.
+fn logged_key(map: &TableMap<'_>) -> Result<Vec<(usize, u32)>> {
+    let key = map.primary_key()?.into_iter();
+    Ok(key
+        .map(|(column, prefix)| (column, prefix as u32))
+        .collect())
+}
+
+pub(super) fn is_keyless<R: Rows>(state: &State<R>, place: usize) -> bool {
+    let table = state.tables.get(place).and_then(Option::as_ref);
+    table.is_some_and(|table| !table.layout.definition.has_key())
+}
+
+/// Finds the rows of a table by the key that the log shows from now on.
+///
+/// # Errors
+/// [`ErrorKind::Schema`] where they are found by another one so far, [`ErrorKind::Conflict`] where two rows
+/// have the same key.
+pub(super) fn take_key<R: Rows>(
+    state: &mut State<R>,
+    place: usize,
+    key: &[(usize, u32)],
+) -> Result<()> {
+    let space = state.space.clone();
+    let Some(table) = state.tables.get_mut(place).and_then(Option::as_mut) else {
+        return Ok(());
+    };
+    let known = &table.layout.definition;
+    let columns = |key: &mut dyn Iterator<Item = usize>| {
+        let names = key.map(|column| {
+            known
+                .columns
+                .get(column)
+                .map_or("?", |column| &*column.name)
+        });
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let logged = columns(&mut key.iter().map(|(column, _)| *column));
+    let had = columns(&mut known.primary_key.iter().map(|part| part.column));
+    if logged == had {
+        return Ok(());
+    }
+    if known.has_key() {
+        return Err(Error::new(
+            ErrorKind::Schema,
+            format!(
+                "table {}: the log has ({logged}) as its key, its definition ({had})",
+                table.name
+            ),
+        )
+        .remedy("clone the member anew, or report the statements that made the table"));
+    }
+    log::info!("table {} has the key ({logged})", table.name);
+    let mut definition = known.clone();
+    definition.add_primary_key(key)?;
+    let layout = Layout::new(definition.clone())?;
+    let table = Arc::make_mut(table);
+    table.rows = schema_change::rewritten(table, &space, &layout, None)?;
+    table.layout = Arc::new(layout);
+    Arc::make_mut(&mut state.catalog).insert(TableName::clone(&table.name), definition);
+    Ok(())
+}
