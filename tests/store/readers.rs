@@ -15,7 +15,8 @@ use crate::sample::{CREATE_TABLE, Change, Item, Source};
 
 /// Rows `2n` and `2n + 1` always have the same name, in every transaction.
 const PAIRS: i64 = 20_000;
-const READERS: usize = 2;
+/// More than this machine has processors for: what they see is what is checked then, not when.
+const CROWD: usize = 4;
 const TIME: Duration = Duration::from_secs(2);
 
 fn insert(id: i64) -> Change {
@@ -64,9 +65,9 @@ fn read(reader: &Reader, stop: &AtomicBool, seed: i64) -> Vec<u64> {
     times
 }
 
-fn readers(reader: &Reader, work: impl FnOnce()) -> Vec<u64> {
+fn readers(count: usize, reader: &Reader, work: impl FnOnce()) -> Vec<u64> {
     let stop = Arc::new(AtomicBool::new(false));
-    let threads: Vec<_> = (1..=READERS as i64)
+    let threads: Vec<_> = (1..=count as i64)
         .map(|seed| {
             let (reader, stop) = (reader.clone(), Arc::clone(&stop));
             thread::spawn(move || read(&reader, &stop, seed))
@@ -96,12 +97,12 @@ fn no_read_sees_half_a_transaction_beside_a_full_speed_catch_up() {
         source.rows(&rows);
     }
     store.apply(&source.take()).unwrap();
-    let at_rest = readers(&reader, || thread::sleep(TIME / 4));
+    let at_rest = readers(1, &reader, || thread::sleep(TIME / 4));
 
     let mut transactions = 0u64;
     let mut names = vec![0u64; PAIRS as usize];
-    let begun = Instant::now();
-    let busy = readers(&reader, || {
+    let mut catch_up = || {
+        let begun = Instant::now();
         let mut pair = 1;
         while begun.elapsed() < TIME {
             for _ in 0..500 {
@@ -118,10 +119,16 @@ fn no_read_sees_half_a_transaction_beside_a_full_speed_catch_up() {
             transactions += batch.len() as u64;
             store.apply(&batch).unwrap();
         }
-    });
+    };
+    let busy = readers(1, &reader, &mut catch_up);
+    let crowded = readers(CROWD, &reader, &mut catch_up);
     let us =
         |times: &[u64], per_mille: usize| times[(times.len() - 1) * per_mille / 1000] as f64 / 1e3;
-    for (state, times) in [("at rest", &at_rest), ("catching up", &busy)] {
+    for (state, times) in [
+        ("one reader at rest", &at_rest),
+        ("one reader beside the applier", &busy),
+        ("four readers beside the applier", &crowded),
+    ] {
         println!(
             "{state}: {} reads of a pair: p50 {:.1} us, p99 {:.1}, p99.9 {:.1}, max {:.1}",
             times.len(),
@@ -133,7 +140,7 @@ fn no_read_sees_half_a_transaction_beside_a_full_speed_catch_up() {
     }
     println!("{transactions} transactions applied meanwhile");
     assert!(
-        transactions > 1000 && busy.len() > 1000,
+        transactions > 1000 && busy.len() > 1000 && crowded.len() > 1000,
         "nothing was tested"
     );
     assert_eq!(
