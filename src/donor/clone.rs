@@ -9,14 +9,13 @@
 //! A snapshot is held as long as a session that has asked for it is there. It costs what the store has
 //! changed since; so the number of snapshots at a time is bounded.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::info;
-use parking_lot::Mutex;
 
-use super::server::Shared;
+use super::shared::Shared;
+use super::snapshots::Held;
 use crate::gtid::GtidSet;
 use crate::net::{Accepted, Closer, Input};
 use crate::target::schema::TableName;
@@ -32,48 +31,6 @@ const PIECE_BYTES: usize = 32 << 10;
 const CATCH_UP: Duration = Duration::from_secs(30);
 /// How often it is looked meanwhile whether the donor stops.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// A snapshot that sessions read.
-#[derive(Debug)]
-pub(super) struct Held {
-    id: u64,
-    rows: Snapshot,
-}
-
-/// All snapshots of a donor that sessions read.
-#[derive(Debug, Default)]
-pub(super) struct Snapshots {
-    all: Mutex<BTreeMap<u64, Weak<Held>>>,
-    /// Held while one is taken: a source may have to read all rows into memory for that.
-    opening: Mutex<()>,
-}
-
-impl Snapshots {
-    fn check_room(&self, allowed: usize) -> Result<(), Refusal> {
-        let mut all = self.all.lock();
-        all.retain(|_, held| held.strong_count() > 0);
-        if all.len() < allowed {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            3634,
-            format!("Too many concurrent clone operations. Maximum allowed - {allowed}"),
-        ))
-    }
-
-    fn hold(&self, rows: Snapshot) -> Arc<Held> {
-        // What cannot be guessed cannot be read by mistake.
-        let id = rand::random();
-        let held = Arc::new(Held { id, rows });
-        self.all.lock().insert(id, Arc::downgrade(&held));
-        held
-    }
-
-    fn get(&self, id: u64) -> Result<Arc<Held>, Refusal> {
-        let held = self.all.lock().get(&id).and_then(Weak::upgrade);
-        held.ok_or_else(|| Refusal::new(3635, "The clone's snapshot is gone"))
-    }
-}
 
 /// Answers a statement about clones; the refusal is the caller's to send.
 ///

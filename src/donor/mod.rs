@@ -20,9 +20,10 @@
 //! - `session`: one client, from greeting to good-bye;
 //! - `variables`: what is answered to its questions;
 //! - `dump`: the stream of events;
-//! - `clone`: the rows, for joiners that clone;
+//! - `clone`, `snapshots`: the rows, for joiners that clone;
 //! - `source`: where the events come from;
-//! - `throttle`: how fast they may go.
+//! - `throttle`: how fast they may go;
+//! - `shared`: what all clients share.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used)]
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used))]
 
@@ -31,6 +32,8 @@ mod dump;
 mod options;
 mod server;
 mod session;
+mod shared;
+mod snapshots;
 mod source;
 mod throttle;
 mod variables;

@@ -1,6 +1,5 @@
 //! The listener, the clients, and the handle of it all.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
@@ -12,9 +11,9 @@ use log::{info, warn};
 use parking_lot::Mutex;
 
 use super::DonorOptions;
-use super::clone::Snapshots;
-use super::dump::DumpTicket;
 use super::session;
+use super::shared::Shared;
+use super::snapshots::Snapshots;
 use super::source::{History, LogSource};
 use super::throttle::Throttle;
 use crate::gtid::GtidSet;
@@ -46,29 +45,6 @@ pub struct Donor {
     shared: Arc<Shared>,
     listener: Mutex<Option<JoinHandle<()>>>,
     address: SocketAddr,
-}
-
-/// What all threads of a donor share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) source: Arc<dyn LogSource>,
-    pub(super) history: History,
-    pub(super) options: DonorOptions,
-    pub(super) policy: LoginPolicy,
-    pub(super) tls: ServerTls,
-    pub(super) throttle: Throttle,
-    /// What joiners that clone are reading.
-    pub(super) snapshots: Snapshots,
-    /// Closes every connection; closed: the donor stops.
-    pub(super) stop: Closer,
-    pub(super) clients: Mutex<Clients>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Clients {
-    next_id: u32,
-    threads: BTreeMap<u32, JoinHandle<()>>,
-    pub(super) dumps: BTreeMap<u32, Arc<DumpTicket>>,
 }
 
 /// What a donor does at this moment.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use log::{debug, info};
 
-use super::clone::{self, Held};
+use super::clone;
 use super::dump::{Agreement, Dump, DumpTicket, Ending};
-use super::server::Shared;
+use super::shared::Shared;
+use super::snapshots::Held;
 use super::variables::{Asker, Variables};
 use crate::net::Accepted;
 use crate::wire::clone::CloneRequest;

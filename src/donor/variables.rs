@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::server::Shared;
+use super::shared::Shared;
 use crate::Error;
 use crate::binlog::ChecksumAlgorithm;
 use crate::wire::server::answer::Refusal;

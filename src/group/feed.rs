@@ -155,7 +155,9 @@ impl Feed {
         self.transactions.outstanding() <= self.transactions.budget() / 2
     }
 
-    /// Tells that the membership has changed.
+    /// Tells that the membership has changed. This is about who can be a donor, and is heeded at once,
+    /// whatever still waits: a group that writes its view changes to the binary log delivers those events
+    /// as well, in their place among the transactions.
     pub fn view_changed(&self, view: View) {
         // A joiner that is gone needs no news.
         let _ = self.news.send(News::View(view));

@@ -9,7 +9,7 @@ use super::columns::{checksum_name, intvar_name, user_value, utf8};
 use super::json::{Container, hex};
 use super::json_rows::{fill_rows, fill_table_map, write_value};
 use super::names::{HEADER_FLAGS, SESSION_BITS, flags};
-use super::walk::{Seen, Totals};
+use super::seen::{Seen, Totals};
 use crate::Result;
 use crate::binlog::{
     Event, ExecuteLoadQueryEvent, GtidEvent, PayloadCompression, QueryEvent, StatusVariable,

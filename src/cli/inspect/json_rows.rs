@@ -10,7 +10,7 @@ use super::columns::{
 };
 use super::json::{Container, float, hex, string};
 use super::names::{ROWS_FLAGS, TABLE_FLAGS, flags};
-use super::walk::Seen;
+use super::seen::Seen;
 use crate::binlog::{
     Cell, Column, ImageKind, JsonOperation, MappedTable, RowsEvent, RowsKind, TableMap, Value,
     json_diffs,

@@ -16,7 +16,9 @@ mod json_event;
 mod json_rows;
 mod names;
 mod place;
+mod seen;
 mod text;
+mod text_form;
 mod text_rows;
 mod walk;
 
@@ -29,7 +31,8 @@ use crate::binlog::LogReader;
 use crate::{Error, ErrorKind, Limits, Result};
 
 use filter::Filter;
-use walk::{Flow, Totals, Walk};
+use seen::Totals;
+use walk::{Flow, Walk};
 
 /// The name that stands for standard input.
 const STDIN: &str = "-";

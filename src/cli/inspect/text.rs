@@ -15,21 +15,14 @@ use std::io::Write;
 
 use super::columns::{checksum_name, intvar_name, plain_text, user_value, utf8};
 use super::names::{HEADER_FLAGS, SESSION_BITS, flags, server_version, time, time_us};
+use super::seen::{Seen, Totals};
+use super::text_form::{Hex, escape, line};
 use super::text_rows::{rows, table_map};
-use super::walk::{Seen, Totals};
 use crate::binlog::{
     Event, ExecuteLoadQueryEvent, GtidEvent, PayloadCompression, QueryEvent, StatusVariable,
     UNDEFINED_SERVER_VERSION, UserVarEvent, Value,
 };
 use crate::gtid::GtidSet;
-
-/// Appends a formatted line; writing to a Vec cannot fail.
-macro_rules! line {
-    ($out:expr, $($format:tt)*) => {{
-        let _ = writeln!($out, $($format)*);
-    }};
-}
-pub(super) use line;
 
 /// Appends the text of an event; whether something in it could not be decoded.
 pub(super) fn event(seen: &Seen<'_>, out: &mut Vec<u8>) -> bool {
@@ -192,15 +185,6 @@ fn body(seen: &Seen<'_>, out: &mut Vec<u8>) -> Result<(), String> {
         Event::Ignorable { body, .. } => line!(out, "# {} bytes: {}", body.len(), Hex(body)),
     }
     Ok(())
-}
-
-/// Bytes as hexadecimal digits.
-pub(super) struct Hex<'a>(pub(super) &'a [u8]);
-
-impl std::fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
 }
 
 fn gtids(set: &GtidSet, out: &mut Vec<u8>) {
@@ -366,25 +350,6 @@ fn user_var(variable: &UserVarEvent<'_>, out: &mut Vec<u8>) -> Result<(), String
     };
     line!(out, "SET @`{name}`={text};");
     Ok(())
-}
-
-/// Text as it stands between quotes of a literal.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\'' => escaped.push_str("\\'"),
-            '\\' => escaped.push_str("\\\\"),
-            '\n' => escaped.push_str("\\n"),
-            '\r' => escaped.push_str("\\r"),
-            '\t' => escaped.push_str("\\t"),
-            character if character.is_control() => {
-                escaped.push_str(&format!("\\x{:02x}", u32::from(character)));
-            }
-            character => escaped.push(character),
-        }
-    }
-    escaped
 }
 
 /// A statement that was not executed from here, each line as a comment.

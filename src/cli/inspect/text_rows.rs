@@ -6,8 +6,8 @@ use super::columns::{
     as_unsigned, collation_name, floats, member_text, members, plain_text, type_name, utf8,
 };
 use super::names::{ROWS_FLAGS, TABLE_FLAGS, flags};
-use super::text::{Hex, escape, line};
-use super::walk::Seen;
+use super::seen::Seen;
+use super::text_form::{Hex, escape, line};
 use crate::binlog::{
     Cell, Column, ImageKind, JsonOperation, MappedTable, RowImage, RowsEvent, RowsKind, TableMap,
     Value, json_diffs,
