@@ -146,6 +146,11 @@ impl Journal {
         let file = disk
             .open_at(&path, end.offset)
             .map_err(|error| io_error("open the log", &path, error))?;
+        if options.sync {
+            // What the last process has written, and not waited for, counts from now on.
+            disk.sync(&file)
+                .map_err(|error| io_error("sync the log", &path, error))?;
+        }
         let Recovered {
             executed, format, ..
         } = recovered;

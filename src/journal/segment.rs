@@ -129,7 +129,16 @@ impl SegmentReader {
             return Ok(Next::Torn("an event reaches behind the end of the file"));
         }
         if length > self.event_bytes {
-            return Ok(Next::Torn("an event is longer than the limit of events"));
+            return Err(Error::new(
+                ErrorKind::Limit,
+                format!(
+                    "{}: an event of {length} bytes at offset {}, where {} are allowed",
+                    self.path.display(),
+                    self.offset,
+                    self.event_bytes
+                ),
+            )
+            .remedy("open it with the limits it was written with (event_bytes)"));
         }
         if !self.fill(length)? {
             return Ok(Next::Torn("the file became shorter while it was read"));

@@ -104,6 +104,41 @@ fn what_was_committed_comes_back_over_several_segments() {
     assert_eq!(executed.count(), 50);
 }
 
+/// An event that was allowed when it was written is no damage where less is allowed.
+#[test]
+fn a_smaller_limit_cuts_nothing_off() {
+    let directory = memory_directory();
+    let (mut journal, _) = open(directory.path(), &sizes()).unwrap();
+    let mut expected = Contents::new();
+    for group in groups(&mut Source::new(), 5) {
+        append(&mut journal, &group).unwrap();
+        contents_of(&group, &mut expected);
+    }
+    drop(journal);
+    let limits = Limits {
+        event_bytes: 150,
+        ..Limits::default()
+    };
+    let opened = Journal::open(directory.path(), sizes(), &limits, None, &mut |_| Ok(()));
+    assert_eq!(opened.unwrap_err().kind(), ErrorKind::Limit);
+    let (_, found) = open(directory.path(), &sizes()).unwrap();
+    assert_eq!(found, expected);
+}
+
+/// A process that was killed may have left what it had not waited for.
+#[test]
+fn what_is_found_is_on_the_disk_before_it_counts() {
+    let directory = memory_directory();
+    let options = JournalOptions {
+        sync: true,
+        ..sizes()
+    };
+    drop(open(directory.path(), &options).unwrap());
+    let disk = Disk::default();
+    let (_journal, _) = open_on(disk.clone(), directory.path(), &options).unwrap();
+    assert!(disk.syncs() > 0);
+}
+
 #[test]
 fn reading_starts_where_it_is_asked_to() {
     let mut source = Source::new();

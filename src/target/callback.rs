@@ -103,6 +103,7 @@ mod tests {
         source.rows(&[
             Made::Update(Item::new(1, "one"), Item::new(2, "two")),
             Made::Delete(Item::new(2, "two")),
+            Made::InsertDefaults,
         ]);
         source.take()
     }
@@ -137,7 +138,7 @@ mod tests {
         let all = [
             vec!["CREATE TABLE"],
             vec!["- to 1"],
-            vec!["1 to 2", "2 to -"],
+            vec!["1 to 2", "2 to -", "- to ?"],
         ];
         assert_eq!(seen(Filter::default()), all);
         let items = TableName::new("shop", "items");

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use crate::binlog::{Cell, Column, EventType, QueryEvent, RowsEvent, RowsKind, TableMap, Value};
 use crate::target::schema::TableName;
-use crate::transaction::Transaction;
+use crate::target::tables::rows::inserts_nothing_but_defaults;
+use crate::transaction::{Transaction, is_rollback};
 use crate::{Error, ErrorKind, Result};
 
 /// Which tables and columns are wanted. The default: all.
@@ -72,7 +73,7 @@ impl Filter {
                 EventType::QUERY => {
                     let query = QueryEvent::decode(format, event)?;
                     let is = |word: &[u8]| query.statement.eq_ignore_ascii_case(word);
-                    if is(b"ROLLBACK") {
+                    if is_rollback(query.statement) {
                         changes.clear();
                     } else if !is(b"BEGIN") && !is(b"COMMIT") {
                         changes.push(Change::Statement {
@@ -83,8 +84,18 @@ impl Filter {
                 }
                 event_type if event_type.is_rows() => {
                     let rows = RowsEvent::decode(format, event)?;
-                    if let Some(Some(table)) = maps.get(&rows.table_id) {
-                        table.changes(&rows, &mut changes)?;
+                    match maps.get(&rows.table_id) {
+                        Some(Some(table)) => table.changes(&rows, &mut changes)?,
+                        Some(None) => {}
+                        // The event that only ends a statement.
+                        None if rows.table_id == RowsEvent::DUMMY_TABLE_ID && rows.width == 0 => {}
+                        None => {
+                            let id = rows.table_id;
+                            return Err(Error::new(
+                                ErrorKind::Malformed,
+                                format!("row event for table id {id} without its table map"),
+                            ));
+                        }
                     }
                 }
                 _ => {}
@@ -133,6 +144,9 @@ fn place(columns: &[Column], wanted: &str, table: &TableName) -> Result<usize> {
     })
 }
 
+/// Values by the place of their column.
+type Values<'a> = Vec<(usize, Value<'a>)>;
+
 /// A table whose changes are wanted.
 struct Wanted<'a> {
     database: &'a [u8],
@@ -143,6 +157,10 @@ struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     fn changes(&self, rows: &RowsEvent<'a>, changes: &mut Vec<Change<'a>>) -> Result<()> {
+        if inserts_nothing_but_defaults(rows) {
+            changes.push(self.change(None, Some(Vec::new())));
+            return Ok(());
+        }
         let mut cells = Vec::new();
         let mut images = rows.rows(&self.columns)?;
         while let Some(image) = images.next_image(&mut cells)? {
@@ -157,18 +175,22 @@ impl<'a> Wanted<'a> {
                     (first, Some(self.values(image.bytes, &cells)?))
                 }
             };
-            changes.push(Change::Row(RowChange {
-                database: self.database,
-                table: self.table,
-                columns: Arc::clone(&self.columns),
-                before,
-                after,
-            }));
+            changes.push(self.change(before, after));
         }
         Ok(())
     }
 
-    fn values(&self, image: &'a [u8], cells: &[Cell]) -> Result<Vec<(usize, Value<'a>)>> {
+    fn change(&self, before: Option<Values<'a>>, after: Option<Values<'a>>) -> Change<'a> {
+        Change::Row(RowChange {
+            database: self.database,
+            table: self.table,
+            columns: Arc::clone(&self.columns),
+            before,
+            after,
+        })
+    }
+
+    fn values(&self, image: &'a [u8], cells: &[Cell]) -> Result<Values<'a>> {
         let mut values = Vec::with_capacity(self.places.len());
         for &place in &self.places {
             let (Some(cell), Some(column)) = (cells.get(place), self.columns.get(place)) else {

@@ -109,10 +109,14 @@ pub(super) fn statement_part(statement: &[u8]) -> Part {
         b"COMMIT" => Part::End,
         _ if statement.starts_with(b"XA START") => Part::Begin,
         _ if statement.starts_with(b"XA ROLLBACK") => Part::XaRollback,
-        _ if statement.starts_with(b"ROLLBACK TO ") => Part::Statement,
-        _ if statement.starts_with(b"ROLLBACK") => Part::End,
+        _ if is_rollback(statement) => Part::End,
         _ => Part::Statement,
     }
+}
+
+/// Whether the statement takes back the whole transaction.
+pub(crate) fn is_rollback(statement: &[u8]) -> bool {
+    statement.starts_with(b"ROLLBACK") && !statement.starts_with(b"ROLLBACK TO ")
 }
 
 /// What an event of `event_type` means; `None` for statements, and for all that belongs to no

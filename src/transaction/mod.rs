@@ -16,4 +16,5 @@ mod part;
 
 pub use assembler::{Assembler, Progress};
 pub use batch::{Batch, Events, Transaction, TransactionKind};
+pub(crate) use boundary::is_rollback;
 pub(crate) use part::{OwnedKind, Part, PartSlice, Piece};

@@ -57,6 +57,8 @@ pub enum Change {
     Delete(Item),
     /// As it is logged with `binlog_row_image=MINIMAL`: the row before has its key alone.
     DeleteByKey(i64),
+    /// `INSERT INTO items () VALUES ()` with `binlog_row_image=MINIMAL`: nothing of the row is logged.
+    InsertDefaults,
 }
 
 /// Makes transactions with rising GTIDs and gathers them in batches.
@@ -151,6 +153,11 @@ impl Source {
                 Change::Insert(item) => (EventType::WRITE_ROWS, vec![item], false),
                 Change::Update(old, new) => (EventType::UPDATE_ROWS, vec![old, new], true),
                 Change::Delete(item) => (EventType::DELETE_ROWS, vec![item], false),
+                Change::InsertDefaults => {
+                    let body = [9 + self.table, 0, 0, 0, 0, 0, 1, 0, 2, 0, 3, 0b1111_1000];
+                    self.push(EventType::WRITE_ROWS, &body);
+                    continue;
+                }
                 Change::DeleteByKey(id) => {
                     let mut body = vec![9 + self.table, 0, 0, 0, 0, 0, 1, 0, 2, 0, 3, 0b1111_1001];
                     body.push(0xfe);

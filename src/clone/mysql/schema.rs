@@ -111,6 +111,8 @@ fn name_of(database: &str, table: &str) -> String {
 fn apply(catalog: &mut Catalog, database: &str, statement: &str) -> Result<()> {
     let context = StatementContext {
         default_database: database.as_bytes(),
+        // As the session has it in which this was shown.
+        time_zone: b"+00:00",
         ..StatementContext::default()
     };
     catalog.apply(statement.as_bytes(), &context).map(drop)

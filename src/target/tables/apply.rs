@@ -15,7 +15,7 @@ use crate::binlog::{
     XaPrepareEvent,
 };
 use crate::target::schema::StatementContext;
-use crate::transaction::{Batch, Transaction, TransactionKind};
+use crate::transaction::{Batch, Transaction, TransactionKind, is_rollback};
 use crate::{Error, ErrorKind, Fault, Result};
 
 /// Table maps that are remembered from one statement to the next.
@@ -335,7 +335,7 @@ impl Applier {
         sink: &mut impl Sink<'b, R>,
     ) -> Result<()> {
         self.open.clear();
-        let control = Control::of(query.statement);
+        let control = Control::of(query.statement)?;
         if matches!(control, Some(Control::Nothing)) {
             return Ok(());
         }
@@ -427,7 +427,7 @@ pub(crate) fn ends_with_rollback(transaction: &Transaction<'_>) -> bool {
     last.is_some_and(|(header, event)| {
         header.event_type == EventType::QUERY
             && QueryEvent::decode(transaction.format(), event)
-                .is_ok_and(|query| query.statement.eq_ignore_ascii_case(b"ROLLBACK"))
+                .is_ok_and(|query| is_rollback(query.statement))
     })
 }
 
@@ -441,26 +441,27 @@ enum Control<'a> {
 
 impl<'a> Control<'a> {
     /// `None` for all other statements.
-    fn of(statement: &'a [u8]) -> Option<Self> {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] for the end of an XA transaction that cannot be told.
+    fn of(statement: &'a [u8]) -> Result<Option<Self>> {
         let is = |text: &[u8]| statement.eq_ignore_ascii_case(text);
         let after = |prefix: &[u8]| {
             let (head, rest) = statement.split_at_checked(prefix.len())?;
             head.eq_ignore_ascii_case(prefix).then_some(rest)
         };
-        if is(b"BEGIN") || is(b"COMMIT") {
-            return Some(Self::Nothing);
-        }
-        if let Some(name) = after(b"SAVEPOINT ") {
-            return Some(Self::Savepoint(name.trim_ascii()));
-        }
-        if let Some(name) = after(b"ROLLBACK TO ") {
-            return Some(Self::RollbackTo(name.trim_ascii()));
-        }
-        if after(b"XA ").is_some() {
-            let phase = xa::second_phase(statement);
-            return Some(phase.map_or(Self::Nothing, Self::Second));
-        }
-        None
+        Ok(if is(b"BEGIN") || is(b"COMMIT") {
+            Some(Self::Nothing)
+        } else if let Some(name) = after(b"SAVEPOINT ") {
+            Some(Self::Savepoint(name.trim_ascii()))
+        } else if let Some(name) = after(b"ROLLBACK TO ") {
+            Some(Self::RollbackTo(name.trim_ascii()))
+        } else if after(b"XA ").is_some() {
+            let phase = xa::second_phase(statement)?;
+            Some(phase.map_or(Self::Nothing, Self::Second))
+        } else {
+            None
+        })
     }
 }
 

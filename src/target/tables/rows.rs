@@ -78,7 +78,7 @@ fn change<R: Rows>(
     };
     let mut rows = event.rows(layout.columns())?;
     match event.kind {
-        RowsKind::Insert if changer.inserts_nothing_but_defaults(event) => {
+        RowsKind::Insert if inserts_nothing_but_defaults(event) => {
             changer.scratch.cells.clear();
             changer.scratch.cells.resize(event.width, Cell::Absent);
             changer.insert_image(&[])?;
@@ -93,6 +93,15 @@ fn change<R: Rows>(
 /// Whether a bitmap of present columns has all of them.
 pub(super) fn is_whole(bitmap: &[u8], width: usize) -> bool {
     (0..width).all(|column| has(bitmap, column))
+}
+
+/// Whether a minimal image has no column at all: `INSERT INTO t () VALUES ()`. The event's rows are no
+/// bytes then, and it stands for one row, as it does to a replica of the server's.
+pub(crate) fn inserts_nothing_but_defaults(event: &RowsEvent<'_>) -> bool {
+    event.kind == RowsKind::Insert
+        && event.width > 0
+        && event.row_bytes().is_empty()
+        && (0..event.width).all(|column| !has(event.columns_before, column))
 }
 
 /// Whether it has this one.
@@ -121,14 +130,6 @@ impl<R: Rows> Changer<'_, R> {
         };
         self.insert_image(image.bytes)?;
         Ok(true)
-    }
-
-    /// Whether a minimal image has no column at all: `INSERT INTO t () VALUES ()`. The event's rows are
-    /// no bytes then, and it stands for one row, as it does to a replica of the server's.
-    fn inserts_nothing_but_defaults(&self, event: &RowsEvent<'_>) -> bool {
-        event.width > 0
-            && event.row_bytes().is_empty()
-            && (0..event.width).all(|column| !has(event.columns_before, column))
     }
 
     /// Puts in the row of an image, whose columns are at `scratch.cells`.

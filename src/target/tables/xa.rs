@@ -89,32 +89,43 @@ pub(crate) enum SecondPhase {
 }
 
 /// Reads `XA COMMIT X'..',X'..',n` and `XA ROLLBACK ...` as servers log them; `None` for anything else.
-pub(crate) fn second_phase(statement: &[u8]) -> Option<SecondPhase> {
-    let text = std::str::from_utf8(statement).ok()?.trim();
-    let mut words = text.splitn(3, char::is_whitespace);
-    if !words.next()?.eq_ignore_ascii_case("XA") {
-        return None;
-    }
-    let verb = words.next()?;
-    let commit = verb.eq_ignore_ascii_case("COMMIT");
-    if !commit && !verb.eq_ignore_ascii_case("ROLLBACK") {
-        return None;
-    }
-    let xid = xid(words.next()?)?;
-    Some(if commit {
-        SecondPhase::Commit(xid)
+///
+/// # Errors
+/// [`ErrorKind::Malformed`] where one of these does not name its transaction in this form: passed over, it
+/// would leave the transaction prepared for ever.
+pub(crate) fn second_phase(statement: &[u8]) -> Result<Option<SecondPhase>> {
+    let text = String::from_utf8_lossy(statement);
+    let mut words = text.trim().splitn(3, char::is_whitespace);
+    let is_xa = words
+        .next()
+        .is_some_and(|word| word.eq_ignore_ascii_case("XA"));
+    let verb = words.next().filter(|_| is_xa).unwrap_or_default();
+    let end = if verb.eq_ignore_ascii_case("COMMIT") {
+        SecondPhase::Commit
+    } else if verb.eq_ignore_ascii_case("ROLLBACK") {
+        SecondPhase::Rollback
     } else {
-        SecondPhase::Rollback(xid)
-    })
+        return Ok(None);
+    };
+    match words.next().and_then(xid) {
+        Some(xid) => Ok(Some(end(xid))),
+        None => Err(Error::new(
+            ErrorKind::Malformed,
+            format!("the XA transaction cannot be told from: {text}"),
+        )),
+    }
 }
 
 fn xid(text: &str) -> Option<Xid> {
     let mut parts = text.split(',').map(str::trim);
     let gtrid = hex_literal(parts.next()?)?;
     let bqual = parts.next().map_or(Some(Vec::new()), hex_literal)?;
-    let format_id = parts.next().map_or(Some(1), |number| number.parse().ok())?;
+    let format_id = parts
+        .next()
+        .map_or(Some(1), |number| number.parse::<u64>().ok())?;
     parts.next().is_none().then_some(Xid {
-        format_id,
+        // The statement has the whole number, the event of its preparation the lower half.
+        format_id: format_id as u32,
         gtrid,
         bqual,
     })
@@ -147,20 +158,31 @@ mod tests {
             bqual: Vec::new(),
         };
         assert_eq!(
-            second_phase(b"XA COMMIT X'616263',X'',1"),
+            second_phase(b"XA COMMIT X'616263',X'',1").unwrap(),
             Some(SecondPhase::Commit(xid.clone()))
         );
         assert_eq!(
-            second_phase(b"XA ROLLBACK X'616263',X'',1"),
+            second_phase(b"XA ROLLBACK X'616263',X'',1").unwrap(),
             Some(SecondPhase::Rollback(xid))
         );
-        for other in [
-            &b"XA END X'616263',X'',1"[..],
-            b"COMMIT",
-            b"XA COMMIT abc",
-            b"\xff",
+        let Some(SecondPhase::Commit(large)) =
+            second_phase(b"XA COMMIT X'61',X'62',5000000000").unwrap()
+        else {
+            panic!("it is a commit");
+        };
+        assert_eq!(large.format_id, 705_032_704, "as four bytes hold it");
+        for other in [&b"XA END X'616263',X'',1"[..], b"COMMIT", b"\xff"] {
+            assert_eq!(second_phase(other).unwrap(), None);
+        }
+        for unclear in [
+            &b"XA COMMIT abc"[..],
+            b"XA ROLLBACK X'6',X'',1",
+            b"XA COMMIT",
         ] {
-            assert_eq!(second_phase(other), None);
+            assert_eq!(
+                second_phase(unclear).unwrap_err().kind(),
+                ErrorKind::Malformed
+            );
         }
     }
 }
