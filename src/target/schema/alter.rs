@@ -2,12 +2,13 @@
 //!
 //! Every clause of the manual's grammar is either read or known to change neither rows nor columns. A
 //! clause that is neither makes the whole statement unclassified: the table is marked, and its next row
-//! event is an error that names the statement.
+//! event is an error that names the statement. Its other clauses are read all the same: the table may get
+//! another name.
 
 use super::column::{self, ColumnSpec, TextAttributes};
 use super::create::{self, Element, IndexSpec};
 use super::cursor::{Cursor, Parse};
-use super::definition::{ColumnDefault, TableName};
+use super::definition::{ColumnDefault, TableName, Unclassified};
 
 /// Where a column goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,13 +41,15 @@ pub(crate) enum Clause {
     /// Rows go or come without row events: the clause.
     RowsChange(String),
     TruncateAllPartitions,
+    /// Neither read nor known to change nothing.
+    Unclassified(Unclassified),
 }
 
 /// Reads the clauses behind the table's name.
-pub(crate) fn clauses(cursor: &mut Cursor<'_>) -> Parse<Vec<Clause>> {
+pub(crate) fn clauses(cursor: &Cursor<'_>) -> Vec<Clause> {
     let mut clauses = Vec::new();
-    if partition_statement(cursor, &mut clauses)? {
-        return Ok(clauses);
+    if partition_statement(cursor, &mut clauses) {
+        return clauses;
     }
     let mut parts = cursor.split_at_commas().into_iter().peekable();
     while let Some(mut part) = parts.next() {
@@ -55,9 +58,11 @@ pub(crate) fn clauses(cursor: &mut Cursor<'_>) -> Parse<Vec<Clause>> {
             while parts.next_if(is_order_column).is_some() {}
             continue;
         }
-        clause(&mut part, &mut clauses)?;
+        if let Err(reason) = clause(&mut part, &mut clauses) {
+            clauses.push(Clause::Unclassified(reason));
+        }
     }
-    Ok(clauses)
+    clauses
 }
 
 fn is_order_column(part: &Cursor<'_>) -> bool {
@@ -75,7 +80,7 @@ fn is_order_column(part: &Cursor<'_>) -> bool {
 }
 
 /// Statements on partitions stand alone, save for ALGORITHM, LOCK and WITHOUT VALIDATION before them.
-fn partition_statement(cursor: &Cursor<'_>, clauses: &mut Vec<Clause>) -> Parse<bool> {
+fn partition_statement(cursor: &Cursor<'_>, clauses: &mut Vec<Clause>) -> bool {
     let mut cursor = *cursor;
     while cursor.is_any(&["ALGORITHM", "LOCK"]) {
         cursor.skip();
@@ -90,7 +95,7 @@ fn partition_statement(cursor: &Cursor<'_>, clauses: &mut Vec<Clause>) -> Parse<
         } else {
             Clause::RowsChange(text)
         });
-        return Ok(true);
+        return true;
     }
     for rows_change in [
         &["DROP", "PARTITION"][..],
@@ -100,7 +105,7 @@ fn partition_statement(cursor: &Cursor<'_>, clauses: &mut Vec<Clause>) -> Parse<
     ] {
         if cursor.accept_all(rows_change) {
             clauses.push(Clause::RowsChange(text));
-            return Ok(true);
+            return true;
         }
     }
     for same_rows in [
@@ -116,10 +121,10 @@ fn partition_statement(cursor: &Cursor<'_>, clauses: &mut Vec<Clause>) -> Parse<
         &["SECONDARY_UNLOAD", "PARTITION"],
     ] {
         if cursor.accept_all(same_rows) {
-            return Ok(true);
+            return true;
         }
     }
-    Ok(false)
+    false
 }
 
 fn clause(part: &mut Cursor<'_>, clauses: &mut Vec<Clause>) -> Parse<()> {

@@ -65,6 +65,7 @@ struct Sorted {
     default_charset: Option<TextAttributes>,
     rows_change: Option<String>,
     truncate: bool,
+    unclassified: Option<Unclassified>,
 }
 
 impl Sorted {
@@ -94,6 +95,9 @@ impl Sorted {
                 }
                 Clause::RowsChange(clause) => sorted.rows_change = Some(clause),
                 Clause::TruncateAllPartitions => sorted.truncate = true,
+                Clause::Unclassified(reason) => {
+                    sorted.unclassified.get_or_insert(reason);
+                }
             }
         }
         sorted
@@ -115,6 +119,9 @@ pub(crate) fn alter(
             truncate: sorted.truncate,
             ..Alteration::of(old.clone())
         });
+    }
+    if let Some(reason) = sorted.unclassified {
+        return Err(reason);
     }
     let mut new = TableDefinition::empty(old.default_collation);
     let convert_to = new_collations(&mut new, &sorted, database_collation, context)?;

@@ -37,14 +37,6 @@ pub(super) fn bind<R: Rows>(state: &mut State<R>, map: &TableMap<'_>) -> Result<
         Some(place) => *place,
         None => adopt(state, &name, map)?,
     };
-    let key = logged_key(map)?;
-    if !key.is_empty() {
-        take_key(state, place, &key)?;
-    }
-    let bound_already = state.tables.get(place).and_then(Option::as_ref);
-    if bound_already.is_some_and(|table| table.layout.columns() == columns) {
-        return Ok(Some(place));
-    }
     let in_table = |error: Error| {
         Error::new(error.kind(), format!("table {name}: {}", error.message())).remedy(
             error
@@ -53,6 +45,18 @@ pub(super) fn bind<R: Rows>(state: &mut State<R>, map: &TableMap<'_>) -> Result<
                 .to_owned(),
         )
     };
+    // Before all else: where the rows look as before, nothing below would notice.
+    if let Some(known) = state.catalog.table(&name) {
+        known.check_known().map_err(in_table)?;
+    }
+    let key = logged_key(map)?;
+    if !key.is_empty() {
+        take_key(state, place, &key)?;
+    }
+    let bound_already = state.tables.get(place).and_then(Option::as_ref);
+    if bound_already.is_some_and(|table| table.layout.columns() == columns) {
+        return Ok(Some(place));
+    }
     let Some(known) = state.catalog.table(&name) else {
         return Err(Error::new(
             ErrorKind::Internal,
