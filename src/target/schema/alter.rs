@@ -38,8 +38,12 @@ pub(crate) enum Clause {
     RenameTable(TableName),
     ConvertCharset(TextAttributes),
     DefaultCharset(TextAttributes),
-    /// Rows go or come without row events: the clause.
+    /// Rows go without row events: the clause.
     RowsChange(String),
+    /// Rows come without row events: the clause.
+    RowsCome(String),
+    /// Rows of a partition and of another table change places: the clause and that table.
+    Exchange(String, TableName),
     TruncateAllPartitions,
     /// Neither read nor known to change nothing.
     Unclassified(Unclassified),
@@ -97,16 +101,19 @@ fn partition_statement(cursor: &Cursor<'_>, clauses: &mut Vec<Clause>) -> bool {
         });
         return true;
     }
-    for rows_change in [
-        &["DROP", "PARTITION"][..],
-        &["EXCHANGE", "PARTITION"],
-        &["DISCARD", "PARTITION"],
-        &["IMPORT", "PARTITION"],
-    ] {
-        if cursor.accept_all(rows_change) {
-            clauses.push(Clause::RowsChange(text));
-            return true;
-        }
+    if cursor.accept_all(&["DROP", "PARTITION"]) || cursor.accept_all(&["DISCARD", "PARTITION"]) {
+        clauses.push(Clause::RowsChange(text));
+        return true;
+    }
+    if cursor.accept_all(&["IMPORT", "PARTITION"]) {
+        clauses.push(Clause::RowsCome(text));
+        return true;
+    }
+    if cursor.accept_all(&["EXCHANGE", "PARTITION"]) {
+        let other = exchanged(&mut cursor);
+        clauses
+            .push(other.map_or_else(Clause::Unclassified, |other| Clause::Exchange(text, other)));
+        return true;
     }
     for same_rows in [
         &["ADD", "PARTITION"][..],
@@ -125,6 +132,14 @@ fn partition_statement(cursor: &Cursor<'_>, clauses: &mut Vec<Clause>) -> bool {
         }
     }
     false
+}
+
+/// `partition WITH TABLE table`.
+fn exchanged(cursor: &mut Cursor<'_>) -> Parse<TableName> {
+    cursor.name()?;
+    cursor.expect("WITH")?;
+    cursor.expect("TABLE")?;
+    cursor.table_name()
 }
 
 fn clause(part: &mut Cursor<'_>, clauses: &mut Vec<Clause>) -> Parse<()> {
@@ -285,9 +300,12 @@ fn options(part: &mut Cursor<'_>, clauses: &mut Vec<Clause>) -> Parse<()> {
             break;
         }
         let clause = part.rest();
-        if part.accept_any(&["DISCARD", "IMPORT"]) {
-            part.expect("TABLESPACE")?;
+        if part.accept_all(&["DISCARD", "TABLESPACE"]) {
             clauses.push(Clause::RowsChange(clause));
+            continue;
+        }
+        if part.accept_all(&["IMPORT", "TABLESPACE"]) {
+            clauses.push(Clause::RowsCome(clause));
             continue;
         }
         if part.accept_any(&["FORCE", "SECONDARY_LOAD", "SECONDARY_UNLOAD"])

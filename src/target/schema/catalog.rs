@@ -316,6 +316,7 @@ impl Catalog {
         };
         let database_collation = self.database_collation(&name.database)?;
         let statement = excerpt(text);
+        let exchange = self.rows_from_elsewhere(&clauses, text, context)?;
         let renamed = clauses.iter().find_map(|clause| match clause {
             Clause::RenameTable(to) => Some(to.clone()),
             _ => None,
@@ -351,6 +352,7 @@ impl Catalog {
                 rekey,
             });
         }
+        changes.extend(exchange);
         self.tables.insert(name.clone(), definition);
         if let Some(to) = rename {
             self.rename(name, &to);
@@ -360,6 +362,31 @@ impl Catalog {
             });
         }
         Ok(changes)
+    }
+
+    /// Refuses clauses that bring rows which the log does not have; what is to be done with the other
+    /// table of an exchange, which is one as soon as either table has rows.
+    fn rows_from_elsewhere(
+        &self,
+        clauses: &[Clause],
+        text: &[u8],
+        context: &StatementContext<'_>,
+    ) -> Result<Option<SchemaChange>, Refusal> {
+        for clause in clauses {
+            match clause {
+                Clause::RowsCome(clause) => return Err(Refusal::Error(no_rows(clause, text))),
+                Clause::Exchange(clause, other) if self.known(other)? => {
+                    let transform = RowTransform::refusing(clause, context, &excerpt(text));
+                    return Ok(Some(SchemaChange::AlterTable {
+                        table: other.clone(),
+                        transform: Some(transform),
+                        rekey: false,
+                    }));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 
     fn check_free(&self, to: &TableName) -> Result<(), Refusal> {
@@ -468,6 +495,18 @@ fn needs_sql(what: &str, statement: &[u8]) -> Error {
         ),
     )
     .remedy("set binlog_format=ROW on every member, and clone a member to get past this statement")
+}
+
+/// Rows come out of a file that is not in the log.
+fn no_rows(clause: &str, statement: &[u8]) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "the log does not have the rows that {clause} brings: {}",
+            excerpt(statement)
+        ),
+    )
+    .remedy("clone a member to get past this statement")
 }
 
 /// A table of which a statement could not be understood.

@@ -93,7 +93,9 @@ impl Sorted {
                     all.charset = text.charset.or(all.charset.take());
                     all.collation = text.collation.or(all.collation.take());
                 }
-                Clause::RowsChange(clause) => sorted.rows_change = Some(clause),
+                Clause::RowsChange(clause)
+                | Clause::RowsCome(clause)
+                | Clause::Exchange(clause, _) => sorted.rows_change = Some(clause),
                 Clause::TruncateAllPartitions => sorted.truncate = true,
                 Clause::Unclassified(reason) => {
                     sorted.unclassified.get_or_insert(reason);

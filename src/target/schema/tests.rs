@@ -161,7 +161,6 @@ fn rows_that_go_without_row_events_are_refused_once_there_are_rows() {
     for statement in [
         "ALTER TABLE t DROP PARTITION p",
         "ALTER TABLE t TRUNCATE PARTITION p, q",
-        "ALTER TABLE t EXCHANGE PARTITION p WITH TABLE u",
         "ALTER TABLE t DISCARD TABLESPACE",
     ] {
         let changes = apply(&mut catalog, statement).unwrap();
@@ -344,4 +343,46 @@ fn no_statement_makes_it_panic() {
         ")".repeat(50_000)
     );
     apply(&mut catalog, &deep).unwrap();
+}
+
+#[test]
+fn rows_that_come_without_row_events_are_refused() {
+    let mut catalog = catalog(&[
+        "CREATE TABLE t (a INT PRIMARY KEY) PARTITION BY HASH (a) PARTITIONS 2",
+        "CREATE TABLE u (a INT PRIMARY KEY)",
+    ]);
+    let before = catalog.clone();
+    for statement in [
+        "ALTER TABLE u IMPORT TABLESPACE",
+        "ALTER TABLE t IMPORT PARTITION p0 TABLESPACE",
+    ] {
+        let error = apply(&mut catalog, statement).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{statement}");
+        assert!(error.remedy_text().unwrap().contains("clone"));
+        assert_eq!(catalog, before);
+    }
+    // An exchange is one as soon as either table has a row.
+    let statement = "ALTER TABLE t EXCHANGE PARTITION p0 WITH TABLE d.u WITHOUT VALIDATION";
+    let changes = apply(&mut catalog, statement).unwrap();
+    let mut tables = Vec::new();
+    for change in &changes {
+        let SchemaChange::AlterTable {
+            table,
+            transform: Some(transform),
+            ..
+        } = change
+        else {
+            panic!("{change:?}");
+        };
+        let error = transform.apply(&[0, 1, 0, 0, 0], &mut Vec::new());
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Unsupported);
+        tables.push(table.to_string());
+    }
+    assert_eq!(tables, ["d.t", "d.u"]);
+    let error = apply(
+        &mut catalog,
+        "ALTER TABLE t EXCHANGE PARTITION p0 WITH TABLE nothing",
+    );
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Schema);
+    assert_eq!(catalog, before);
 }

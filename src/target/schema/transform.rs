@@ -82,8 +82,7 @@ impl RowTransform {
         let columns = old
             .physical_columns()
             .ok_or_else(|| Unclassified::new("the columns of the rows are not known"))?;
-        let mut blocked =
-            rows_change.map(|clause| format!("rows change without row events by {clause}"));
+        let mut blocked = rows_change.map(|clause| changed_by(&clause));
         let mut steps = Vec::with_capacity(successors.len());
         for successor in successors {
             let step = match successor.from {
@@ -124,6 +123,17 @@ impl RowTransform {
             statement: statement.to_owned(),
             session: Session::of(context),
         }))
+    }
+
+    /// Refuses every row of a table: a clause changes them without row events.
+    pub(crate) fn refusing(clause: &str, context: &StatementContext<'_>, statement: &str) -> Self {
+        Self {
+            old: Vec::new(),
+            steps: Vec::new(),
+            blocked: Some(changed_by(clause)),
+            statement: statement.to_owned(),
+            session: Session::of(context),
+        }
     }
 
     /// Appends the row that `old_image` becomes to `new_image`.
@@ -244,6 +254,10 @@ impl RowTransform {
         )
         .remedy("clone a member to get past this statement")
     }
+}
+
+fn changed_by(clause: &str) -> String {
+    format!("rows change without row events by {clause}")
 }
 
 /// How an old column's values get into the column that follows it.
