@@ -386,3 +386,82 @@ fn rows_that_come_without_row_events_are_refused() {
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Schema);
     assert_eq!(catalog, before);
 }
+
+/// The server computes a generated column anew where the statement changes what it is made of.
+#[test]
+fn rows_whose_generated_columns_would_change_are_refused() {
+    let number = &[0, 1, 0, 0, 0, 2, 0, 0, 0][..];
+    // 1.55, and 3.10.
+    let decimal = &[0, 0x80, 0, 0, 1, 55, 0x80, 0, 0, 0, 3, 10][..];
+    let ascii = &[0, 1, b'a', 1, b'h'][..];
+    for (table, clause, row, expected) in [
+        ("n INT, g INT AS (`N` + 1)", "MODIFY n BIGINT", number, true),
+        (
+            "n INT, g INT AS (n + 1)",
+            "MODIFY n VARCHAR(9)",
+            number,
+            false,
+        ),
+        (
+            "n INT, g INT AS (m + 1)",
+            "MODIFY n VARCHAR(9)",
+            number,
+            true,
+        ),
+        (
+            "d DECIMAL(10,2), g DECIMAL(12,2) AS (d * 2) STORED",
+            "MODIFY d DECIMAL(10,1)",
+            decimal,
+            false,
+        ),
+        (
+            "d DECIMAL(10,2), g DECIMAL(12,2) AS (d * 2) STORED",
+            "MODIFY d DECIMAL(11,2)",
+            decimal,
+            true,
+        ),
+        (
+            "u VARCHAR(9), g CHAR(32) AS (MD5(U)) STORED",
+            "MODIFY u VARCHAR(300)",
+            ascii,
+            true,
+        ),
+        (
+            "u VARCHAR(9), g CHAR(32) AS (MD5(U)) STORED",
+            "CONVERT TO CHARACTER SET utf8mb4",
+            ascii,
+            false,
+        ),
+        (
+            "u VARCHAR(9), g CHAR(32) AS (REPLACE('u', 'a', u)) STORED",
+            "MODIFY u VARCHAR(9) COLLATE latin1_bin",
+            ascii,
+            false,
+        ),
+        (
+            "u VARCHAR(9), g CHAR(32) AS ('u') STORED",
+            "MODIFY u VARCHAR(9) COLLATE latin1_bin, ADD x INT",
+            ascii,
+            true,
+        ),
+    ] {
+        let create = format!("CREATE TABLE t ({table}) CHARACTER SET latin1");
+        let mut catalog = catalog(&[&create]);
+        let changes = apply(&mut catalog, &format!("ALTER TABLE t {clause}")).unwrap();
+        let [
+            SchemaChange::AlterTable {
+                transform: Some(transform),
+                ..
+            },
+        ] = &changes[..]
+        else {
+            panic!("{clause}: {changes:?}");
+        };
+        let outcome = transform.apply(row, &mut Vec::new());
+        assert_eq!(outcome.is_ok(), expected, "{table}: {clause}: {outcome:?}");
+        if let Err(error) = outcome {
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.message().contains("generated column g"), "{error}");
+        }
+    }
+}

@@ -11,8 +11,9 @@ use super::charset;
 use super::context::StatementContext;
 use super::cursor::Parse;
 use super::data_type::DataType;
-use super::definition::{ColumnDefinition, TableDefinition, Unclassified};
+use super::definition::{ColumnDefinition, Generated, TableDefinition, Unclassified, same_name};
 use super::evolve::Successor;
+use super::token::{self, Token};
 use super::value::{Plain, Session};
 use super::write::enum_width;
 
@@ -68,6 +69,8 @@ enum Source {
 struct Conversion {
     old: ColumnDefinition,
     new: ColumnDefinition,
+    /// A generated column that is made of the value: it has to stay what it is.
+    read_by: Option<String>,
 }
 
 impl RowTransform {
@@ -106,6 +109,9 @@ impl RowTransform {
                     blocked.get_or_insert_with(|| format!("column {name}: {reason}"));
                 }
             }
+        }
+        if blocked.is_none() {
+            blocked = keep_generated(old, successors, &mut steps);
         }
         let as_it_was = |(index, step): (usize, &Step)| {
             matches!(step.source, Source::Copy(from) if from == index) && !step.refuses_null
@@ -232,14 +238,20 @@ impl RowTransform {
             old.read_plain(value)
                 .ok_or("a stored value cannot be read")?
         };
-        match (&old.data_type, &new.data_type, &plain) {
+        let converted = match (&old.data_type, &new.data_type, &plain) {
             // The error value of an ENUM is no member, and stays what it is.
             (DataType::Enum(_), DataType::Enum(members), Plain::Named(number, _))
                 if number.to_integer() == Some(0) =>
             {
-                Ok(vec![0; enum_width(members)])
+                vec![0; enum_width(members)]
             }
-            _ => new.write_plain(&plain, self.session),
+            _ => new.write_plain(&plain, self.session)?,
+        };
+        match &conversion.read_by {
+            Some(generated) if !conversion.keeps(value, &converted) => Err(format!(
+                "a value changes, and the generated column {generated} is computed anew"
+            )),
+            _ => Ok(converted),
         }
     }
 
@@ -256,8 +268,75 @@ impl RowTransform {
     }
 }
 
+impl Generated {
+    /// Whether the expression has the name of this column in it, as a name or as a word.
+    fn may_read(&self, column: &str) -> bool {
+        let text = self.expression.as_bytes();
+        let Ok(lexemes) = token::lex(text, 0) else {
+            return true;
+        };
+        lexemes.iter().any(|lexeme| match &lexeme.token {
+            Token::Word(name) => same_name(&String::from_utf8_lossy(name), column),
+            // With ANSI_QUOTES, which may have been set when this was written, double quotes enclose names.
+            Token::String(name) if text.get(lexeme.start) == Some(&b'"') => {
+                same_name(&String::from_utf8_lossy(name), column)
+            }
+            Token::Name(name) => same_name(&String::from_utf8_lossy(name), column),
+            _ => false,
+        })
+    }
+}
+
 fn changed_by(clause: &str) -> String {
     format!("rows change without row events by {clause}")
+}
+
+impl Conversion {
+    /// Whether an expression makes the same of the value `after` as of the value `before`: they are one
+    /// value of one kind, and compare with others as they did.
+    fn keeps(&self, before: &[u8], after: &[u8]) -> bool {
+        self.old.collation == self.new.collation
+            && self.old.read_plain(before) == self.new.read_plain(after)
+    }
+}
+
+/// Has the `steps` refuse values whose change would change generated columns, which are carried as they
+/// are; why no row can be carried, where that cannot be told from the values.
+fn keep_generated(
+    old: &TableDefinition,
+    successors: &[Successor],
+    steps: &mut [Step],
+) -> Option<String> {
+    for reader in successors {
+        let Some(generated) = reader
+            .column
+            .generated
+            .as_ref()
+            .filter(|_| reader.from.is_some())
+        else {
+            continue;
+        };
+        for (read, step) in successors.iter().zip(&mut *steps) {
+            if !generated.may_read(&read.column.name) {
+                continue;
+            }
+            let before = read.from.and_then(|from| old.columns.get(from));
+            match &mut step.source {
+                Source::Convert(_, conversion) => {
+                    conversion.read_by = Some(reader.column.name.clone());
+                }
+                Source::Copy(_)
+                    if before.is_some_and(|old| old.collation == read.column.collation) => {}
+                _ => {
+                    return Some(format!(
+                        "column {}: the generated column {} is computed anew",
+                        read.column.name, reader.column.name
+                    ));
+                }
+            }
+        }
+    }
+    None
 }
 
 /// How an old column's values get into the column that follows it.
@@ -288,6 +367,7 @@ fn carry(from: usize, old: &ColumnDefinition, new: &ColumnDefinition) -> Result<
         Box::new(Conversion {
             old: old.clone(),
             new: new.clone(),
+            read_by: None,
         }),
     ))
 }
