@@ -105,6 +105,8 @@ pub enum ColumnDefault {
     CurrentTimestamp,
     /// Any other expression, as text.
     Expression(String),
+    /// Not known: no statement about the column was seen.
+    Unknown,
 }
 
 /// A constant as a statement writes it.
@@ -345,7 +347,7 @@ impl ColumnDefinition {
             zerofill: None,
             collation: column.collation.unwrap_or(charset::BINARY),
             nullable: column.nullable,
-            default: ColumnDefault::None,
+            default: ColumnDefault::Unknown,
             auto_increment: false,
             generated: None,
             visible: column.visible.unwrap_or(true),

@@ -465,3 +465,20 @@ fn rows_whose_generated_columns_would_change_are_refused() {
         }
     }
 }
+
+#[test]
+fn a_table_known_by_its_table_map_alone_has_no_defaults_to_fill_in() {
+    let made = catalog(&["CREATE TABLE t (a INT NOT NULL, b INT DEFAULT 5)"]);
+    let columns = table(&made, "t").physical_columns().unwrap();
+    let definition = TableDefinition::from_table_map(&columns, &[]).unwrap();
+    let mut adopted = Catalog::new();
+    adopted.insert(TableName::new("d", "t"), definition);
+    let mut bytes = Vec::new();
+    adopted.encode(&mut bytes);
+    for catalog in [&adopted, &Catalog::decode(&bytes).unwrap()] {
+        for column in &table(catalog, "t").columns {
+            let error = column.default_value(&StatementContext::default());
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::Unsupported);
+        }
+    }
+}
