@@ -518,3 +518,25 @@ fn a_table_whose_statement_is_not_understood_keeps_its_rows_and_takes_no_others(
         }
     }
 }
+
+/// A row event of `binlog_row_image=NOBLOB` leaves out large columns, and has
+/// others than those of the key: it teaches nothing.
+#[test]
+fn no_key_is_learnt_from_an_event_that_leaves_out_large_columns_alone() {
+    let directory = memory_directory();
+    let mut store = Store::open(directory.path()).unwrap();
+    let mut source = Source::new();
+    source.rows(&[insert(1, "one"), insert(2, "two")]);
+    source.rows(&[Change::DeleteWithoutNote(1, "one".to_owned())]);
+    let error = store.apply(&source.take()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    source.skip_to(1);
+    source.rows(&[Change::DeleteByKey(1), insert(1, "again")]);
+    source.rows(&[insert(1, "taken")]);
+    let error = store.apply(&source.take()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert_eq!(
+        dump(&store.reader().snapshot()),
+        "1\tagain\tNULL\n2\ttwo\tNULL\n"
+    );
+}
