@@ -482,3 +482,35 @@ fn a_table_known_by_its_table_map_alone_has_no_defaults_to_fill_in() {
         }
     }
 }
+
+#[test]
+fn a_row_that_auto_increment_would_number_is_refused() {
+    let rewrite = |create: &str, sql_mode: u64, value: u8| {
+        let mut catalog = catalog(&[create]);
+        let context = StatementContext {
+            default_database: b"d",
+            sql_mode,
+            ..Default::default()
+        };
+        let statement = b"ALTER TABLE t MODIFY a SMALLINT NOT NULL AUTO_INCREMENT, ADD b INT";
+        let changes = catalog.apply(statement, &context).unwrap();
+        let [
+            SchemaChange::AlterTable {
+                transform: Some(transform),
+                ..
+            },
+        ] = &changes[..]
+        else {
+            panic!("{changes:?}");
+        };
+        transform.apply(&[0, value], &mut Vec::new())
+    };
+    let plain = "CREATE TABLE t (a TINYINT PRIMARY KEY)";
+    let numbered = "CREATE TABLE t (a TINYINT AUTO_INCREMENT PRIMARY KEY)";
+    rewrite(plain, 0, 1).unwrap();
+    rewrite(plain, 1 << 19, 0).unwrap();
+    rewrite(numbered, 0, 0).unwrap();
+    let error = rewrite(plain, 0, 0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("AUTO_INCREMENT"), "{error}");
+}

@@ -13,7 +13,7 @@ use super::cursor::Parse;
 use super::data_type::DataType;
 use super::definition::{ColumnDefinition, Generated, TableDefinition, Unclassified, same_name};
 use super::evolve::Successor;
-use super::token::{self, Token};
+use super::token::{self, Token, sql_mode};
 use super::value::{Plain, Session};
 use super::write::enum_width;
 
@@ -53,6 +53,8 @@ struct Step {
     source: Source,
     /// NULL is no value of the new column though it was one of the old.
     refuses_null: bool,
+    /// AUTO_INCREMENT is new, and numbers the rows that have 0.
+    refuses_zero: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -98,11 +100,17 @@ impl RowTransform {
             let before = successor.from.and_then(|from| old.columns.get(from));
             let refuses_null =
                 before.is_some_and(|before| before.nullable) && !successor.column.nullable;
+            // A column that had AUTO_INCREMENT before keeps its zeros (`copy_data_between_tables`,
+            // sql_table.cc).
+            let refuses_zero = context.sql_mode & sql_mode::NO_AUTO_VALUE_ON_ZERO == 0
+                && successor.column.auto_increment
+                && before.is_some_and(|before| !before.auto_increment);
             match step {
                 Ok(source) => steps.push(Step {
                     name: successor.column.name.clone(),
                     source,
                     refuses_null,
+                    refuses_zero,
                 }),
                 Err(reason) => {
                     let name = &successor.column.name;
@@ -114,7 +122,9 @@ impl RowTransform {
             blocked = keep_generated(old, successors, &mut steps);
         }
         let as_it_was = |(index, step): (usize, &Step)| {
-            matches!(step.source, Source::Copy(from) if from == index) && !step.refuses_null
+            matches!(step.source, Source::Copy(from) if from == index)
+                && !step.refuses_null
+                && !step.refuses_zero
         };
         if blocked.is_none()
             && steps.len() == columns.len()
@@ -156,6 +166,7 @@ impl RowTransform {
         let bitmap = self.steps.len().div_ceil(8);
         new_image.resize(start + bitmap, 0);
         for (index, step) in self.steps.iter().enumerate() {
+            let value_start = new_image.len();
             let null = match &step.source {
                 Source::Copy(from) => match values[*from] {
                     Some(value) => {
@@ -186,6 +197,11 @@ impl RowTransform {
                     return Err(self.refuse(&format!("column {}: a row has NULL", step.name)));
                 }
                 new_image[start + index / 8] |= 1 << (index % 8);
+            } else if step.refuses_zero && new_image[value_start..].iter().all(|byte| *byte == 0) {
+                return Err(self.refuse(&format!(
+                    "column {}: AUTO_INCREMENT numbers a row that has 0",
+                    step.name
+                )));
             }
         }
         Ok(())
