@@ -437,10 +437,6 @@ impl ColumnSpec {
             && !self.updates_itself
             && self.generated.is_none()
     }
-
-    pub(crate) fn is_timestamp(&self) -> bool {
-        matches!(self.data_type, SpecType::Final(DataType::Timestamp(_)))
-    }
 }
 
 fn fraction(cursor: &mut Cursor<'_>) -> Parse<u8> {

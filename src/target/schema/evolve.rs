@@ -8,7 +8,7 @@ use super::alter::{Clause, Position};
 use super::charset;
 use super::column::{ColumnSpec, TextAttributes, length_width};
 use super::context::StatementContext;
-use super::create::IndexSpec;
+use super::create::{self, IndexSpec};
 use super::cursor::Parse;
 use super::data_type::DataType;
 use super::definition::{
@@ -47,6 +47,24 @@ pub(crate) struct Successor {
     pub(crate) from: Option<usize>,
     /// Said by ADD, MODIFY or CHANGE: made of text, not inherited.
     declared: bool,
+    /// Declared as a TIMESTAMP, and no default with it.
+    bare_timestamp: bool,
+}
+
+impl Successor {
+    fn declared(
+        spec: &ColumnSpec,
+        from: Option<usize>,
+        collation: u16,
+        context: &StatementContext<'_>,
+    ) -> Parse<Self> {
+        Ok(Self {
+            bare_timestamp: spec.is_bare_timestamp(),
+            column: spec.clone().resolve(collation, context)?,
+            from,
+            declared: true,
+        })
+    }
 }
 
 /// The clauses, by what they are about.
@@ -130,6 +148,11 @@ pub(crate) fn alter(
 
     let specs = sorted.added.iter().map(|(spec, ..)| spec.clone()).collect();
     let mut successors = place_columns(old, &sorted, new.default_collation, context)?;
+    let columns = successors.iter_mut();
+    create::imply_timestamp_defaults(
+        columns.map(|successor| (&mut successor.column, successor.bare_timestamp)),
+        context,
+    );
     if let Some(collation) = convert_to {
         for successor in &mut successors {
             if !successor.declared {
@@ -199,16 +222,15 @@ fn place_columns(
             continue;
         }
         match change_of(&column.name) {
-            Some((spec, Position::Unsaid, _)) => list.push(Successor {
-                column: spec.clone().resolve(collation, context)?,
-                from: Some(index),
-                declared: true,
-            }),
+            Some((spec, Position::Unsaid, _)) => {
+                list.push(Successor::declared(spec, Some(index), collation, context)?);
+            }
             Some(_) => {}
             None => list.push(Successor {
                 column: inherit(column, sorted, context),
                 from: Some(index),
                 declared: false,
+                bare_timestamp: false,
             }),
         }
     }
@@ -218,11 +240,7 @@ fn place_columns(
             Some(_) if *position == Position::Unsaid => continue,
             Some(name) => Some(known_column(old, name)?),
         };
-        let successor = Successor {
-            column: spec.clone().resolve(collation, context)?,
-            from,
-            declared: true,
-        };
+        let successor = Successor::declared(spec, from, collation, context)?;
         match position {
             Position::Unsaid => list.push(successor),
             Position::First => list.insert(0, successor),

@@ -514,3 +514,37 @@ fn a_row_that_auto_increment_would_number_is_refused() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.message().contains("AUTO_INCREMENT"), "{error}");
 }
+
+#[test]
+fn the_first_timestamp_has_a_default_of_its_own_in_an_altered_table_too() {
+    let context = StatementContext {
+        default_database: b"d",
+        timestamp: 0x0102_0304,
+        explicit_defaults_for_timestamp: false,
+        ..Default::default()
+    };
+    let zero = [0u8; 4];
+    let now = [1, 2, 3, 4];
+    for (clauses, expected) in [
+        ("ADD b TIMESTAMP, ADD c TIMESTAMP NOT NULL", [now, zero]),
+        ("ADD b TIMESTAMP, ADD c TIMESTAMP FIRST", [now, zero]),
+        ("ADD (b TIMESTAMP DEFAULT 0, c TIMESTAMP)", [zero, zero]),
+    ] {
+        let mut catalog = catalog(&["CREATE TABLE t (a TINYINT)"]);
+        let statement = format!("ALTER TABLE t {clauses}");
+        let changes = catalog.apply(statement.as_bytes(), &context).unwrap();
+        let [
+            SchemaChange::AlterTable {
+                transform: Some(transform),
+                ..
+            },
+        ] = &changes[..]
+        else {
+            panic!("{statement}: {changes:?}");
+        };
+        let mut row = Vec::new();
+        transform.apply(&[0, 7], &mut row).unwrap();
+        row.retain(|byte| *byte != 7);
+        assert_eq!(row[1..], expected.concat(), "{statement}");
+    }
+}
