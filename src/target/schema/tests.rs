@@ -1,6 +1,9 @@
 //! What the catalog makes of statements, refuses, ignores and marks.
 
-use super::{Catalog, DataType, SchemaChange, StatementContext, TableDefinition, TableName};
+use super::{
+    Catalog, ColumnDefault, DataType, Literal, SchemaChange, StatementContext, TableDefinition,
+    TableName,
+};
 use crate::{ErrorKind, Result};
 
 fn apply(catalog: &mut Catalog, statement: &str) -> Result<Vec<SchemaChange>> {
@@ -547,4 +550,18 @@ fn the_first_timestamp_has_a_default_of_its_own_in_an_altered_table_too() {
         row.retain(|byte| *byte != 7);
         assert_eq!(row[1..], expected.concat(), "{statement}");
     }
+}
+
+#[test]
+fn default_is_also_a_value_of_column_options() {
+    let catalog = catalog(&[
+        "CREATE TABLE t (a INT COLUMN_FORMAT DEFAULT STORAGE DEFAULT DEFAULT 5, b INT STORAGE DISK)",
+    ]);
+    let table = table(&catalog, "t");
+    assert_eq!(table.unknown, None);
+    assert_eq!(names(table), ["a", "b"]);
+    assert_eq!(
+        table.columns[0].default,
+        ColumnDefault::Constant(Literal::Number("5".to_owned()))
+    );
 }
