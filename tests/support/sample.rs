@@ -59,6 +59,8 @@ pub enum Change {
     DeleteByKey(i64),
     /// `INSERT INTO items () VALUES ()` with `binlog_row_image=MINIMAL`: nothing of the row is logged.
     InsertDefaults,
+    /// As it is logged with `binlog_row_image=NOBLOB`: the row before has its id and its name.
+    DeleteWithoutNote(i64, String),
 }
 
 /// Makes transactions with rising GTIDs and gathers them in batches.
@@ -162,6 +164,15 @@ impl Source {
                     let mut body = vec![9 + self.table, 0, 0, 0, 0, 0, 1, 0, 2, 0, 3, 0b1111_1001];
                     body.push(0xfe);
                     body.extend_from_slice(&id.to_le_bytes());
+                    self.push(EventType::DELETE_ROWS, &body);
+                    continue;
+                }
+                Change::DeleteWithoutNote(id, name) => {
+                    let mut body = vec![9 + self.table, 0, 0, 0, 0, 0, 1, 0, 2, 0, 3, 0b1111_1011];
+                    body.push(0xfc);
+                    body.extend_from_slice(&id.to_le_bytes());
+                    body.push(name.len() as u8);
+                    body.extend_from_slice(name.as_bytes());
                     self.push(EventType::DELETE_ROWS, &body);
                     continue;
                 }

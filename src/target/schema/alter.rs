@@ -2,12 +2,13 @@
 //!
 //! Every clause of the manual's grammar is either read or known to change neither rows nor columns. A
 //! clause that is neither makes the whole statement unclassified: the table is marked, and its next row
-//! event is an error that names the statement.
+//! event is an error that names the statement. Its other clauses are read all the same: the table may get
+//! another name.
 
 use super::column::{self, ColumnSpec, TextAttributes};
 use super::create::{self, Element, IndexSpec};
 use super::cursor::{Cursor, Parse};
-use super::definition::{ColumnDefault, TableName};
+use super::definition::{ColumnDefault, TableName, Unclassified};
 
 /// Where a column goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,16 +38,22 @@ pub(crate) enum Clause {
     RenameTable(TableName),
     ConvertCharset(TextAttributes),
     DefaultCharset(TextAttributes),
-    /// Rows go or come without row events: the clause.
+    /// Rows go without row events: the clause.
     RowsChange(String),
+    /// Rows come without row events: the clause.
+    RowsCome(String),
+    /// Rows of a partition and of another table change places: the clause and that table.
+    Exchange(String, TableName),
     TruncateAllPartitions,
+    /// Neither read nor known to change nothing.
+    Unclassified(Unclassified),
 }
 
 /// Reads the clauses behind the table's name.
-pub(crate) fn clauses(cursor: &mut Cursor<'_>) -> Parse<Vec<Clause>> {
+pub(crate) fn clauses(cursor: &Cursor<'_>) -> Vec<Clause> {
     let mut clauses = Vec::new();
-    if partition_statement(cursor, &mut clauses)? {
-        return Ok(clauses);
+    if partition_statement(cursor, &mut clauses) {
+        return clauses;
     }
     let mut parts = cursor.split_at_commas().into_iter().peekable();
     while let Some(mut part) = parts.next() {
@@ -55,9 +62,11 @@ pub(crate) fn clauses(cursor: &mut Cursor<'_>) -> Parse<Vec<Clause>> {
             while parts.next_if(is_order_column).is_some() {}
             continue;
         }
-        clause(&mut part, &mut clauses)?;
+        if let Err(reason) = clause(&mut part, &mut clauses) {
+            clauses.push(Clause::Unclassified(reason));
+        }
     }
-    Ok(clauses)
+    clauses
 }
 
 fn is_order_column(part: &Cursor<'_>) -> bool {
@@ -75,7 +84,7 @@ fn is_order_column(part: &Cursor<'_>) -> bool {
 }
 
 /// Statements on partitions stand alone, save for ALGORITHM, LOCK and WITHOUT VALIDATION before them.
-fn partition_statement(cursor: &Cursor<'_>, clauses: &mut Vec<Clause>) -> Parse<bool> {
+fn partition_statement(cursor: &Cursor<'_>, clauses: &mut Vec<Clause>) -> bool {
     let mut cursor = *cursor;
     while cursor.is_any(&["ALGORITHM", "LOCK"]) {
         cursor.skip();
@@ -90,18 +99,21 @@ fn partition_statement(cursor: &Cursor<'_>, clauses: &mut Vec<Clause>) -> Parse<
         } else {
             Clause::RowsChange(text)
         });
-        return Ok(true);
+        return true;
     }
-    for rows_change in [
-        &["DROP", "PARTITION"][..],
-        &["EXCHANGE", "PARTITION"],
-        &["DISCARD", "PARTITION"],
-        &["IMPORT", "PARTITION"],
-    ] {
-        if cursor.accept_all(rows_change) {
-            clauses.push(Clause::RowsChange(text));
-            return Ok(true);
-        }
+    if cursor.accept_all(&["DROP", "PARTITION"]) || cursor.accept_all(&["DISCARD", "PARTITION"]) {
+        clauses.push(Clause::RowsChange(text));
+        return true;
+    }
+    if cursor.accept_all(&["IMPORT", "PARTITION"]) {
+        clauses.push(Clause::RowsCome(text));
+        return true;
+    }
+    if cursor.accept_all(&["EXCHANGE", "PARTITION"]) {
+        let other = exchanged(&mut cursor);
+        clauses
+            .push(other.map_or_else(Clause::Unclassified, |other| Clause::Exchange(text, other)));
+        return true;
     }
     for same_rows in [
         &["ADD", "PARTITION"][..],
@@ -116,10 +128,18 @@ fn partition_statement(cursor: &Cursor<'_>, clauses: &mut Vec<Clause>) -> Parse<
         &["SECONDARY_UNLOAD", "PARTITION"],
     ] {
         if cursor.accept_all(same_rows) {
-            return Ok(true);
+            return true;
         }
     }
-    Ok(false)
+    false
+}
+
+/// `partition WITH TABLE table`.
+fn exchanged(cursor: &mut Cursor<'_>) -> Parse<TableName> {
+    cursor.name()?;
+    cursor.expect("WITH")?;
+    cursor.expect("TABLE")?;
+    cursor.table_name()
 }
 
 fn clause(part: &mut Cursor<'_>, clauses: &mut Vec<Clause>) -> Parse<()> {
@@ -280,9 +300,12 @@ fn options(part: &mut Cursor<'_>, clauses: &mut Vec<Clause>) -> Parse<()> {
             break;
         }
         let clause = part.rest();
-        if part.accept_any(&["DISCARD", "IMPORT"]) {
-            part.expect("TABLESPACE")?;
+        if part.accept_all(&["DISCARD", "TABLESPACE"]) {
             clauses.push(Clause::RowsChange(clause));
+            continue;
+        }
+        if part.accept_all(&["IMPORT", "TABLESPACE"]) {
+            clauses.push(Clause::RowsCome(clause));
             continue;
         }
         if part.accept_any(&["FORCE", "SECONDARY_LOAD", "SECONDARY_UNLOAD"])

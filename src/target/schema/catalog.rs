@@ -8,7 +8,7 @@ use super::alter::Clause;
 use super::charset::UTF8MB4_0900_AI_CI;
 use super::column::TextAttributes;
 use super::context::StatementContext;
-use super::create::{CreateBody, CreateTable, IndexSpec};
+use super::create::{CreateBody, CreateTable};
 use super::definition::{TableDefinition, TableName, Unclassified};
 use super::evolve::{self, Alteration};
 use super::statement::{self, Statement};
@@ -174,8 +174,8 @@ impl Catalog {
                 false => Ok(Vec::new()),
             },
             Statement::CreateIndex { table, index } => {
-                let clauses = index.map(|index: IndexSpec| vec![Clause::AddIndex(index)]);
-                self.alter_table(&table, clauses, text, context)
+                let clause = index.map_or_else(Clause::Unclassified, Clause::AddIndex);
+                self.alter_table(&table, vec![clause], text, context)
             }
             Statement::DropIndex { table, index } => {
                 // A primary key goes by its name as well.
@@ -184,7 +184,7 @@ impl Catalog {
                 } else {
                     Clause::DropIndex(index)
                 };
-                self.alter_table(&table, Ok(vec![clause]), text, context)
+                self.alter_table(&table, vec![clause], text, context)
             }
             Statement::CreateView(name) => {
                 self.views.insert(name);
@@ -304,7 +304,7 @@ impl Catalog {
     fn alter_table(
         &mut self,
         name: &TableName,
-        clauses: Result<Vec<Clause>, Unclassified>,
+        clauses: Vec<Clause>,
         text: &[u8],
         context: &StatementContext<'_>,
     ) -> Outcome {
@@ -316,9 +316,12 @@ impl Catalog {
         };
         let database_collation = self.database_collation(&name.database)?;
         let statement = excerpt(text);
-        let altered = clauses.and_then(|clauses| {
-            evolve::alter(old, clauses, database_collation, context, &statement)
+        let exchange = self.rows_from_elsewhere(&clauses, text, context)?;
+        let renamed = clauses.iter().find_map(|clause| match clause {
+            Clause::RenameTable(to) => Some(to.clone()),
+            _ => None,
         });
+        let altered = evolve::alter(old, clauses, database_collation, context, &statement);
         let Alteration {
             definition,
             transform,
@@ -326,12 +329,13 @@ impl Catalog {
             rename,
             truncate,
         } = altered.unwrap_or_else(|reason| {
-            let mut definition = unknown(old.default_collation, &reason, text);
-            // The first reason is the one to mend.
-            if old.unknown.is_some() {
-                definition.unknown.clone_from(&old.unknown);
+            // Rows that are there can be read by what was known until now.
+            let mut definition = old.clone();
+            definition.unknown = Some(why_unknown(&reason, text));
+            Alteration {
+                rename: renamed,
+                ..Alteration::of(definition)
             }
-            Alteration::of(definition)
         });
         let rename = rename.filter(|to| to != name);
         if let Some(to) = &rename {
@@ -348,6 +352,7 @@ impl Catalog {
                 rekey,
             });
         }
+        changes.extend(exchange);
         self.tables.insert(name.clone(), definition);
         if let Some(to) = rename {
             self.rename(name, &to);
@@ -357,6 +362,31 @@ impl Catalog {
             });
         }
         Ok(changes)
+    }
+
+    /// Refuses clauses that bring rows which the log does not have; what is to be done with the other
+    /// table of an exchange, which is one as soon as either table has rows.
+    fn rows_from_elsewhere(
+        &self,
+        clauses: &[Clause],
+        text: &[u8],
+        context: &StatementContext<'_>,
+    ) -> Result<Option<SchemaChange>, Refusal> {
+        for clause in clauses {
+            match clause {
+                Clause::RowsCome(clause) => return Err(Refusal::Error(no_rows(clause, text))),
+                Clause::Exchange(clause, other) if self.known(other)? => {
+                    let transform = RowTransform::refusing(clause, context, &excerpt(text));
+                    return Ok(Some(SchemaChange::AlterTable {
+                        table: other.clone(),
+                        transform: Some(transform),
+                        rekey: false,
+                    }));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 
     fn check_free(&self, to: &TableName) -> Result<(), Refusal> {
@@ -467,11 +497,27 @@ fn needs_sql(what: &str, statement: &[u8]) -> Error {
     .remedy("set binlog_format=ROW on every member, and clone a member to get past this statement")
 }
 
+/// Rows come out of a file that is not in the log.
+fn no_rows(clause: &str, statement: &[u8]) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "the log does not have the rows that {clause} brings: {}",
+            excerpt(statement)
+        ),
+    )
+    .remedy("clone a member to get past this statement")
+}
+
 /// A table of which a statement could not be understood.
 fn unknown(collation: u16, reason: &Unclassified, statement: &[u8]) -> TableDefinition {
     let mut definition = TableDefinition::empty(collation);
-    definition.unknown = Some(format!("{} in: {}", reason.0, excerpt(statement)));
+    definition.unknown = Some(why_unknown(reason, statement));
     definition
+}
+
+fn why_unknown(reason: &Unclassified, statement: &[u8]) -> String {
+    format!("{} in: {}", reason.0, excerpt(statement))
 }
 
 /// The beginning of a statement on one line, for messages.

@@ -338,8 +338,11 @@ impl ColumnSpec {
             self.visible = false;
         } else if cursor.accept("REFERENCES") {
             references(cursor)?;
+        } else if cursor.accept_any(&["COLUMN_FORMAT", "STORAGE"]) {
+            // The value may be DEFAULT.
+            cursor.skip();
         } else {
-            // COMMENT 'x', COLUMN_FORMAT x, STORAGE x, CHECK (x), SRID n, and what is yet to come: word by
+            // COMMENT 'x', CHECK (x), SRID n, and what is yet to come: word by
             // word, groups as one.
             cursor.skip();
         }
@@ -436,10 +439,6 @@ impl ColumnSpec {
             && self.default.is_none()
             && !self.updates_itself
             && self.generated.is_none()
-    }
-
-    pub(crate) fn is_timestamp(&self) -> bool {
-        matches!(self.data_type, SpecType::Final(DataType::Timestamp(_)))
     }
 }
 

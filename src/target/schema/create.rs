@@ -3,8 +3,10 @@
 use super::column::{self, ColumnSpec, TextAttributes};
 use super::context::StatementContext;
 use super::cursor::{Cursor, Parse};
+use super::data_type::DataType;
 use super::definition::{
-    ColumnDefault, Index, KeyPart, TableDefinition, TableName, Unclassified, same_name,
+    ColumnDefault, ColumnDefinition, Index, KeyPart, TableDefinition, TableName, Unclassified,
+    same_name,
 };
 
 /// CREATE TABLE as it is written.
@@ -245,7 +247,7 @@ impl TableDefinition {
         let collation = elements.options.resolve(inherited, context)?.id;
         let mut table = Self::empty(collation);
         let mut indexes = Vec::new();
-        let mut timestamps = 0;
+        let mut bare_timestamps = Vec::new();
         for spec in elements.columns {
             if spec.primary {
                 indexes.push(IndexSpec::inline(&spec.name, true));
@@ -253,19 +255,10 @@ impl TableDefinition {
             if spec.unique {
                 indexes.push(IndexSpec::inline(&spec.name, false));
             }
-            let bare = spec.is_bare_timestamp();
-            let first_timestamp = spec.is_timestamp() && timestamps == 0;
-            timestamps += u32::from(spec.is_timestamp());
-            let mut column = spec.resolve(collation, context)?;
-            if bare && !context.explicit_defaults_for_timestamp {
-                column.default = if first_timestamp {
-                    ColumnDefault::CurrentTimestamp
-                } else {
-                    ColumnDefault::zero_timestamp()
-                };
-            }
-            table.columns.push(column);
+            bare_timestamps.push(spec.is_bare_timestamp());
+            table.columns.push(spec.resolve(collation, context)?);
         }
+        imply_timestamp_defaults(table.columns.iter_mut().zip(bare_timestamps), context);
         indexes.extend(elements.indexes);
         for index in indexes {
             table.add_index(index)?;
@@ -323,6 +316,28 @@ impl TableDefinition {
         numbered
             .find(|name| !taken(name))
             .unwrap_or_else(|| first.to_owned())
+    }
+}
+
+/// Without `explicit_defaults_for_timestamp`, TIMESTAMP columns that say nothing of a default (`true`) have
+/// one: the current time where it is the table's first TIMESTAMP column.
+pub(crate) fn imply_timestamp_defaults<'a>(
+    columns: impl Iterator<Item = (&'a mut ColumnDefinition, bool)>,
+    context: &StatementContext<'_>,
+) {
+    if context.explicit_defaults_for_timestamp {
+        return;
+    }
+    let timestamps =
+        columns.filter(|(column, _)| matches!(column.data_type, DataType::Timestamp(_)));
+    for (place, (column, is_bare)) in timestamps.enumerate() {
+        if !is_bare {
+            continue;
+        }
+        column.default = match place {
+            0 => ColumnDefault::CurrentTimestamp,
+            _ => ColumnDefault::zero_timestamp(),
+        };
     }
 }
 

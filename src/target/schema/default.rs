@@ -42,6 +42,7 @@ impl ColumnDefinition {
             ColumnDefault::Null => Ok(None),
             ColumnDefault::None if self.nullable => Ok(None),
             ColumnDefault::None => self.implicit_default(Session::of(context)).map(Some),
+            ColumnDefault::Unknown => Err("it is not known".to_owned()),
             ColumnDefault::Expression(text) => Err(format!("the default is the expression {text}")),
             ColumnDefault::CurrentTimestamp => self.current_timestamp(context).map(Some),
             ColumnDefault::Constant(literal) => {

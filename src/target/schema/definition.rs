@@ -105,6 +105,8 @@ pub enum ColumnDefault {
     CurrentTimestamp,
     /// Any other expression, as text.
     Expression(String),
+    /// Not known: no statement about the column was seen.
+    Unknown,
 }
 
 /// A constant as a statement writes it.
@@ -147,7 +149,7 @@ pub struct Index {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TableDefinition {
-    /// The columns in their order; empty while the definition is not known.
+    /// The columns in their order.
     pub columns: Vec<ColumnDefinition>,
     /// The key of the rows: PRIMARY KEY, else the first UNIQUE key of which no column can be NULL.
     /// Empty: the rows have no key (whole-row mode).
@@ -156,7 +158,8 @@ pub struct TableDefinition {
     pub indexes: Vec<Index>,
     /// Collation number that new columns get.
     pub default_collation: u16,
-    /// Why the definition is not known, where a statement could not be understood.
+    /// Why the definition is not known, where a statement could not be understood. The rest is what was
+    /// known before that statement: rows that are there can be read by it, and no others be put in.
     pub unknown: Option<String>,
 }
 
@@ -292,6 +295,20 @@ impl TableDefinition {
             .unwrap_or_default();
     }
 
+    /// # Errors
+    /// [`ErrorKind::Schema`] where the definition is not known; the message names the statement that could
+    /// not be understood.
+    pub(crate) fn check_known(&self) -> Result<()> {
+        match &self.unknown {
+            None => Ok(()),
+            Some(reason) => Err(Error::new(
+                ErrorKind::Schema,
+                format!("the table's definition is not known: {reason}"),
+            )
+            .remedy("clone the member anew, or report the statement")),
+        }
+    }
+
     /// Checks the columns of a table map against the definition and keeps them: from now on rows are
     /// read as the table map says.
     ///
@@ -299,13 +316,7 @@ impl TableDefinition {
     /// [`ErrorKind::Schema`] where number or types of the columns differ, or where the definition is
     /// not known; the message names the statement that could not be understood.
     pub fn bind(&mut self, columns: &[Column]) -> Result<()> {
-        if let Some(reason) = &self.unknown {
-            return Err(Error::new(
-                ErrorKind::Schema,
-                format!("the table's definition is not known: {reason}"),
-            )
-            .remedy("clone the member anew, or report the statement"));
-        }
+        self.check_known()?;
         if columns.len() != self.columns.len() {
             return Err(Error::new(
                 ErrorKind::Schema,
@@ -336,7 +347,7 @@ impl ColumnDefinition {
             zerofill: None,
             collation: column.collation.unwrap_or(charset::BINARY),
             nullable: column.nullable,
-            default: ColumnDefault::None,
+            default: ColumnDefault::Unknown,
             auto_increment: false,
             generated: None,
             visible: column.visible.unwrap_or(true),

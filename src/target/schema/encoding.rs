@@ -142,6 +142,7 @@ impl Writer<'_> {
             ColumnDefault::Constant(Literal::Bytes(bytes)) => self.tagged(5, bytes),
             ColumnDefault::Constant(Literal::Bits(bytes)) => self.tagged(6, bytes),
             ColumnDefault::Constant(Literal::Number(text)) => self.tagged(7, text.as_bytes()),
+            ColumnDefault::Unknown => self.u8(8),
         }
         self.optional(column.generated.as_ref(), |w, generated| {
             w.u8(u8::from(generated.stored));
@@ -406,6 +407,7 @@ fn read_default(reader: &mut Reader<'_>) -> Option<ColumnDefault> {
         5 => ColumnDefault::Constant(Literal::Bytes(reader.bytes()?)),
         6 => ColumnDefault::Constant(Literal::Bits(reader.bytes()?)),
         7 => ColumnDefault::Constant(Literal::Number(reader.text()?)),
+        8 => ColumnDefault::Unknown,
         _ => return None,
     })
 }

@@ -8,7 +8,7 @@ use super::alter::{Clause, Position};
 use super::charset;
 use super::column::{ColumnSpec, TextAttributes, length_width};
 use super::context::StatementContext;
-use super::create::IndexSpec;
+use super::create::{self, IndexSpec};
 use super::cursor::Parse;
 use super::data_type::DataType;
 use super::definition::{
@@ -47,6 +47,24 @@ pub(crate) struct Successor {
     pub(crate) from: Option<usize>,
     /// Said by ADD, MODIFY or CHANGE: made of text, not inherited.
     declared: bool,
+    /// Declared as a TIMESTAMP, and no default with it.
+    bare_timestamp: bool,
+}
+
+impl Successor {
+    fn declared(
+        spec: &ColumnSpec,
+        from: Option<usize>,
+        collation: u16,
+        context: &StatementContext<'_>,
+    ) -> Parse<Self> {
+        Ok(Self {
+            bare_timestamp: spec.is_bare_timestamp(),
+            column: spec.clone().resolve(collation, context)?,
+            from,
+            declared: true,
+        })
+    }
 }
 
 /// The clauses, by what they are about.
@@ -65,6 +83,7 @@ struct Sorted {
     default_charset: Option<TextAttributes>,
     rows_change: Option<String>,
     truncate: bool,
+    unclassified: Option<Unclassified>,
 }
 
 impl Sorted {
@@ -92,8 +111,13 @@ impl Sorted {
                     all.charset = text.charset.or(all.charset.take());
                     all.collation = text.collation.or(all.collation.take());
                 }
-                Clause::RowsChange(clause) => sorted.rows_change = Some(clause),
+                Clause::RowsChange(clause)
+                | Clause::RowsCome(clause)
+                | Clause::Exchange(clause, _) => sorted.rows_change = Some(clause),
                 Clause::TruncateAllPartitions => sorted.truncate = true,
+                Clause::Unclassified(reason) => {
+                    sorted.unclassified.get_or_insert(reason);
+                }
             }
         }
         sorted
@@ -116,11 +140,19 @@ pub(crate) fn alter(
             ..Alteration::of(old.clone())
         });
     }
+    if let Some(reason) = sorted.unclassified {
+        return Err(reason);
+    }
     let mut new = TableDefinition::empty(old.default_collation);
     let convert_to = new_collations(&mut new, &sorted, database_collation, context)?;
 
     let specs = sorted.added.iter().map(|(spec, ..)| spec.clone()).collect();
     let mut successors = place_columns(old, &sorted, new.default_collation, context)?;
+    let columns = successors.iter_mut();
+    create::imply_timestamp_defaults(
+        columns.map(|successor| (&mut successor.column, successor.bare_timestamp)),
+        context,
+    );
     if let Some(collation) = convert_to {
         for successor in &mut successors {
             if !successor.declared {
@@ -190,16 +222,15 @@ fn place_columns(
             continue;
         }
         match change_of(&column.name) {
-            Some((spec, Position::Unsaid, _)) => list.push(Successor {
-                column: spec.clone().resolve(collation, context)?,
-                from: Some(index),
-                declared: true,
-            }),
+            Some((spec, Position::Unsaid, _)) => {
+                list.push(Successor::declared(spec, Some(index), collation, context)?);
+            }
             Some(_) => {}
             None => list.push(Successor {
                 column: inherit(column, sorted, context),
                 from: Some(index),
                 declared: false,
+                bare_timestamp: false,
             }),
         }
     }
@@ -209,11 +240,7 @@ fn place_columns(
             Some(_) if *position == Position::Unsaid => continue,
             Some(name) => Some(known_column(old, name)?),
         };
-        let successor = Successor {
-            column: spec.clone().resolve(collation, context)?,
-            from,
-            declared: true,
-        };
+        let successor = Successor::declared(spec, from, collation, context)?;
         match position {
             Position::Unsaid => list.push(successor),
             Position::First => list.insert(0, successor),

@@ -30,10 +30,9 @@ pub(crate) enum Statement {
         if_exists: bool,
     },
     CreateTable(Box<CreateTable>),
-    /// `Err`: the table is known to be altered, but not how.
     AlterTable {
         name: TableName,
-        clauses: Parse<Vec<Clause>>,
+        clauses: Vec<Clause>,
     },
     RenameTables(Vec<(TableName, TableName)>),
     DropTables {

@@ -1,6 +1,9 @@
 //! What the catalog makes of statements, refuses, ignores and marks.
 
-use super::{Catalog, DataType, SchemaChange, StatementContext, TableDefinition, TableName};
+use super::{
+    Catalog, ColumnDefault, DataType, Literal, SchemaChange, StatementContext, TableDefinition,
+    TableName,
+};
 use crate::{ErrorKind, Result};
 
 fn apply(catalog: &mut Catalog, statement: &str) -> Result<Vec<SchemaChange>> {
@@ -161,7 +164,6 @@ fn rows_that_go_without_row_events_are_refused_once_there_are_rows() {
     for statement in [
         "ALTER TABLE t DROP PARTITION p",
         "ALTER TABLE t TRUNCATE PARTITION p, q",
-        "ALTER TABLE t EXCHANGE PARTITION p WITH TABLE u",
         "ALTER TABLE t DISCARD TABLESPACE",
     ] {
         let changes = apply(&mut catalog, statement).unwrap();
@@ -344,4 +346,222 @@ fn no_statement_makes_it_panic() {
         ")".repeat(50_000)
     );
     apply(&mut catalog, &deep).unwrap();
+}
+
+#[test]
+fn rows_that_come_without_row_events_are_refused() {
+    let mut catalog = catalog(&[
+        "CREATE TABLE t (a INT PRIMARY KEY) PARTITION BY HASH (a) PARTITIONS 2",
+        "CREATE TABLE u (a INT PRIMARY KEY)",
+    ]);
+    let before = catalog.clone();
+    for statement in [
+        "ALTER TABLE u IMPORT TABLESPACE",
+        "ALTER TABLE t IMPORT PARTITION p0 TABLESPACE",
+    ] {
+        let error = apply(&mut catalog, statement).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{statement}");
+        assert!(error.remedy_text().unwrap().contains("clone"));
+        assert_eq!(catalog, before);
+    }
+    // An exchange is one as soon as either table has a row.
+    let statement = "ALTER TABLE t EXCHANGE PARTITION p0 WITH TABLE d.u WITHOUT VALIDATION";
+    let changes = apply(&mut catalog, statement).unwrap();
+    let mut tables = Vec::new();
+    for change in &changes {
+        let SchemaChange::AlterTable {
+            table,
+            transform: Some(transform),
+            ..
+        } = change
+        else {
+            panic!("{change:?}");
+        };
+        let error = transform.apply(&[0, 1, 0, 0, 0], &mut Vec::new());
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Unsupported);
+        tables.push(table.to_string());
+    }
+    assert_eq!(tables, ["d.t", "d.u"]);
+    let error = apply(
+        &mut catalog,
+        "ALTER TABLE t EXCHANGE PARTITION p0 WITH TABLE nothing",
+    );
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Schema);
+    assert_eq!(catalog, before);
+}
+
+/// The server computes a generated column anew where the statement changes what it is made of.
+#[test]
+fn rows_whose_generated_columns_would_change_are_refused() {
+    let number = &[0, 1, 0, 0, 0, 2, 0, 0, 0][..];
+    // 1.55, and 3.10.
+    let decimal = &[0, 0x80, 0, 0, 1, 55, 0x80, 0, 0, 0, 3, 10][..];
+    let ascii = &[0, 1, b'a', 1, b'h'][..];
+    for (table, clause, row, expected) in [
+        ("n INT, g INT AS (`N` + 1)", "MODIFY n BIGINT", number, true),
+        (
+            "n INT, g INT AS (n + 1)",
+            "MODIFY n VARCHAR(9)",
+            number,
+            false,
+        ),
+        (
+            "n INT, g INT AS (m + 1)",
+            "MODIFY n VARCHAR(9)",
+            number,
+            true,
+        ),
+        (
+            "d DECIMAL(10,2), g DECIMAL(12,2) AS (d * 2) STORED",
+            "MODIFY d DECIMAL(10,1)",
+            decimal,
+            false,
+        ),
+        (
+            "d DECIMAL(10,2), g DECIMAL(12,2) AS (d * 2) STORED",
+            "MODIFY d DECIMAL(11,2)",
+            decimal,
+            true,
+        ),
+        (
+            "u VARCHAR(9), g CHAR(32) AS (MD5(U)) STORED",
+            "MODIFY u VARCHAR(300)",
+            ascii,
+            true,
+        ),
+        (
+            "u VARCHAR(9), g CHAR(32) AS (MD5(U)) STORED",
+            "CONVERT TO CHARACTER SET utf8mb4",
+            ascii,
+            false,
+        ),
+        (
+            "u VARCHAR(9), g CHAR(32) AS (REPLACE('u', 'a', u)) STORED",
+            "MODIFY u VARCHAR(9) COLLATE latin1_bin",
+            ascii,
+            false,
+        ),
+        (
+            "u VARCHAR(9), g CHAR(32) AS ('u') STORED",
+            "MODIFY u VARCHAR(9) COLLATE latin1_bin, ADD x INT",
+            ascii,
+            true,
+        ),
+    ] {
+        let create = format!("CREATE TABLE t ({table}) CHARACTER SET latin1");
+        let mut catalog = catalog(&[&create]);
+        let changes = apply(&mut catalog, &format!("ALTER TABLE t {clause}")).unwrap();
+        let [
+            SchemaChange::AlterTable {
+                transform: Some(transform),
+                ..
+            },
+        ] = &changes[..]
+        else {
+            panic!("{clause}: {changes:?}");
+        };
+        let outcome = transform.apply(row, &mut Vec::new());
+        assert_eq!(outcome.is_ok(), expected, "{table}: {clause}: {outcome:?}");
+        if let Err(error) = outcome {
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.message().contains("generated column g"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_table_known_by_its_table_map_alone_has_no_defaults_to_fill_in() {
+    let made = catalog(&["CREATE TABLE t (a INT NOT NULL, b INT DEFAULT 5)"]);
+    let columns = table(&made, "t").physical_columns().unwrap();
+    let definition = TableDefinition::from_table_map(&columns, &[]).unwrap();
+    let mut adopted = Catalog::new();
+    adopted.insert(TableName::new("d", "t"), definition);
+    let mut bytes = Vec::new();
+    adopted.encode(&mut bytes);
+    for catalog in [&adopted, &Catalog::decode(&bytes).unwrap()] {
+        for column in &table(catalog, "t").columns {
+            let error = column.default_value(&StatementContext::default());
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::Unsupported);
+        }
+    }
+}
+
+#[test]
+fn a_row_that_auto_increment_would_number_is_refused() {
+    let rewrite = |create: &str, sql_mode: u64, value: u8| {
+        let mut catalog = catalog(&[create]);
+        let context = StatementContext {
+            default_database: b"d",
+            sql_mode,
+            ..Default::default()
+        };
+        let statement = b"ALTER TABLE t MODIFY a SMALLINT NOT NULL AUTO_INCREMENT, ADD b INT";
+        let changes = catalog.apply(statement, &context).unwrap();
+        let [
+            SchemaChange::AlterTable {
+                transform: Some(transform),
+                ..
+            },
+        ] = &changes[..]
+        else {
+            panic!("{changes:?}");
+        };
+        transform.apply(&[0, value], &mut Vec::new())
+    };
+    let plain = "CREATE TABLE t (a TINYINT PRIMARY KEY)";
+    let numbered = "CREATE TABLE t (a TINYINT AUTO_INCREMENT PRIMARY KEY)";
+    rewrite(plain, 0, 1).unwrap();
+    rewrite(plain, 1 << 19, 0).unwrap();
+    rewrite(numbered, 0, 0).unwrap();
+    let error = rewrite(plain, 0, 0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("AUTO_INCREMENT"), "{error}");
+}
+
+#[test]
+fn the_first_timestamp_has_a_default_of_its_own_in_an_altered_table_too() {
+    let context = StatementContext {
+        default_database: b"d",
+        timestamp: 0x0102_0304,
+        explicit_defaults_for_timestamp: false,
+        ..Default::default()
+    };
+    let zero = [0u8; 4];
+    let now = [1, 2, 3, 4];
+    for (clauses, expected) in [
+        ("ADD b TIMESTAMP, ADD c TIMESTAMP NOT NULL", [now, zero]),
+        ("ADD b TIMESTAMP, ADD c TIMESTAMP FIRST", [now, zero]),
+        ("ADD (b TIMESTAMP DEFAULT 0, c TIMESTAMP)", [zero, zero]),
+    ] {
+        let mut catalog = catalog(&["CREATE TABLE t (a TINYINT)"]);
+        let statement = format!("ALTER TABLE t {clauses}");
+        let changes = catalog.apply(statement.as_bytes(), &context).unwrap();
+        let [
+            SchemaChange::AlterTable {
+                transform: Some(transform),
+                ..
+            },
+        ] = &changes[..]
+        else {
+            panic!("{statement}: {changes:?}");
+        };
+        let mut row = Vec::new();
+        transform.apply(&[0, 7], &mut row).unwrap();
+        row.retain(|byte| *byte != 7);
+        assert_eq!(row[1..], expected.concat(), "{statement}");
+    }
+}
+
+#[test]
+fn default_is_also_a_value_of_column_options() {
+    let catalog = catalog(&[
+        "CREATE TABLE t (a INT COLUMN_FORMAT DEFAULT STORAGE DEFAULT DEFAULT 5, b INT STORAGE DISK)",
+    ]);
+    let table = table(&catalog, "t");
+    assert_eq!(table.unknown, None);
+    assert_eq!(names(table), ["a", "b"]);
+    assert_eq!(
+        table.columns[0].default,
+        ColumnDefault::Constant(Literal::Number("5".to_owned()))
+    );
 }

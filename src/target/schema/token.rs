@@ -12,12 +12,14 @@
 
 use std::borrow::Cow;
 
-/// The bits of `sql_mode` that change how a statement reads.
+/// The bits of `sql_mode` that change how a statement reads, or what it does to rows.
 pub(crate) mod sql_mode {
     /// `REAL` is `FLOAT`.
     pub(crate) const REAL_AS_FLOAT: u64 = 1;
     /// Double quotes enclose names.
     pub(crate) const ANSI_QUOTES: u64 = 1 << 2;
+    /// A 0 in an AUTO_INCREMENT column is a 0.
+    pub(crate) const NO_AUTO_VALUE_ON_ZERO: u64 = 1 << 19;
     /// A backslash in a string is itself.
     pub(crate) const NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
     /// Fractional seconds are cut instead of rounded.

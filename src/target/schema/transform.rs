@@ -11,8 +11,9 @@ use super::charset;
 use super::context::StatementContext;
 use super::cursor::Parse;
 use super::data_type::DataType;
-use super::definition::{ColumnDefinition, TableDefinition, Unclassified};
+use super::definition::{ColumnDefinition, Generated, TableDefinition, Unclassified, same_name};
 use super::evolve::Successor;
+use super::token::{self, Token, sql_mode};
 use super::value::{Plain, Session};
 use super::write::enum_width;
 
@@ -52,6 +53,8 @@ struct Step {
     source: Source,
     /// NULL is no value of the new column though it was one of the old.
     refuses_null: bool,
+    /// AUTO_INCREMENT is new, and numbers the rows that have 0.
+    refuses_zero: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -68,6 +71,8 @@ enum Source {
 struct Conversion {
     old: ColumnDefinition,
     new: ColumnDefinition,
+    /// A generated column that is made of the value: it has to stay what it is.
+    read_by: Option<String>,
 }
 
 impl RowTransform {
@@ -82,8 +87,7 @@ impl RowTransform {
         let columns = old
             .physical_columns()
             .ok_or_else(|| Unclassified::new("the columns of the rows are not known"))?;
-        let mut blocked =
-            rows_change.map(|clause| format!("rows change without row events by {clause}"));
+        let mut blocked = rows_change.map(|clause| changed_by(&clause));
         let mut steps = Vec::with_capacity(successors.len());
         for successor in successors {
             let step = match successor.from {
@@ -96,11 +100,17 @@ impl RowTransform {
             let before = successor.from.and_then(|from| old.columns.get(from));
             let refuses_null =
                 before.is_some_and(|before| before.nullable) && !successor.column.nullable;
+            // A column that had AUTO_INCREMENT before keeps its zeros (`copy_data_between_tables`,
+            // sql_table.cc).
+            let refuses_zero = context.sql_mode & sql_mode::NO_AUTO_VALUE_ON_ZERO == 0
+                && successor.column.auto_increment
+                && before.is_some_and(|before| !before.auto_increment);
             match step {
                 Ok(source) => steps.push(Step {
                     name: successor.column.name.clone(),
                     source,
                     refuses_null,
+                    refuses_zero,
                 }),
                 Err(reason) => {
                     let name = &successor.column.name;
@@ -108,8 +118,13 @@ impl RowTransform {
                 }
             }
         }
+        if blocked.is_none() {
+            blocked = keep_generated(old, successors, &mut steps);
+        }
         let as_it_was = |(index, step): (usize, &Step)| {
-            matches!(step.source, Source::Copy(from) if from == index) && !step.refuses_null
+            matches!(step.source, Source::Copy(from) if from == index)
+                && !step.refuses_null
+                && !step.refuses_zero
         };
         if blocked.is_none()
             && steps.len() == columns.len()
@@ -126,6 +141,17 @@ impl RowTransform {
         }))
     }
 
+    /// Refuses every row of a table: a clause changes them without row events.
+    pub(crate) fn refusing(clause: &str, context: &StatementContext<'_>, statement: &str) -> Self {
+        Self {
+            old: Vec::new(),
+            steps: Vec::new(),
+            blocked: Some(changed_by(clause)),
+            statement: statement.to_owned(),
+            session: Session::of(context),
+        }
+    }
+
     /// Appends the row that `old_image` becomes to `new_image`.
     ///
     /// # Errors
@@ -140,6 +166,7 @@ impl RowTransform {
         let bitmap = self.steps.len().div_ceil(8);
         new_image.resize(start + bitmap, 0);
         for (index, step) in self.steps.iter().enumerate() {
+            let value_start = new_image.len();
             let null = match &step.source {
                 Source::Copy(from) => match values[*from] {
                     Some(value) => {
@@ -170,6 +197,11 @@ impl RowTransform {
                     return Err(self.refuse(&format!("column {}: a row has NULL", step.name)));
                 }
                 new_image[start + index / 8] |= 1 << (index % 8);
+            } else if step.refuses_zero && new_image[value_start..].iter().all(|byte| *byte == 0) {
+                return Err(self.refuse(&format!(
+                    "column {}: AUTO_INCREMENT numbers a row that has 0",
+                    step.name
+                )));
             }
         }
         Ok(())
@@ -222,14 +254,20 @@ impl RowTransform {
             old.read_plain(value)
                 .ok_or("a stored value cannot be read")?
         };
-        match (&old.data_type, &new.data_type, &plain) {
+        let converted = match (&old.data_type, &new.data_type, &plain) {
             // The error value of an ENUM is no member, and stays what it is.
             (DataType::Enum(_), DataType::Enum(members), Plain::Named(number, _))
                 if number.to_integer() == Some(0) =>
             {
-                Ok(vec![0; enum_width(members)])
+                vec![0; enum_width(members)]
             }
-            _ => new.write_plain(&plain, self.session),
+            _ => new.write_plain(&plain, self.session)?,
+        };
+        match &conversion.read_by {
+            Some(generated) if !conversion.keeps(value, &converted) => Err(format!(
+                "a value changes, and the generated column {generated} is computed anew"
+            )),
+            _ => Ok(converted),
         }
     }
 
@@ -244,6 +282,77 @@ impl RowTransform {
         )
         .remedy("clone a member to get past this statement")
     }
+}
+
+impl Generated {
+    /// Whether the expression has the name of this column in it, as a name or as a word.
+    fn may_read(&self, column: &str) -> bool {
+        let text = self.expression.as_bytes();
+        let Ok(lexemes) = token::lex(text, 0) else {
+            return true;
+        };
+        lexemes.iter().any(|lexeme| match &lexeme.token {
+            Token::Word(name) => same_name(&String::from_utf8_lossy(name), column),
+            // With ANSI_QUOTES, which may have been set when this was written, double quotes enclose names.
+            Token::String(name) if text.get(lexeme.start) == Some(&b'"') => {
+                same_name(&String::from_utf8_lossy(name), column)
+            }
+            Token::Name(name) => same_name(&String::from_utf8_lossy(name), column),
+            _ => false,
+        })
+    }
+}
+
+fn changed_by(clause: &str) -> String {
+    format!("rows change without row events by {clause}")
+}
+
+impl Conversion {
+    /// Whether an expression makes the same of the value `after` as of the value `before`: they are one
+    /// value of one kind, and compare with others as they did.
+    fn keeps(&self, before: &[u8], after: &[u8]) -> bool {
+        self.old.collation == self.new.collation
+            && self.old.read_plain(before) == self.new.read_plain(after)
+    }
+}
+
+/// Has the `steps` refuse values whose change would change generated columns, which are carried as they
+/// are; why no row can be carried, where that cannot be told from the values.
+fn keep_generated(
+    old: &TableDefinition,
+    successors: &[Successor],
+    steps: &mut [Step],
+) -> Option<String> {
+    for reader in successors {
+        let Some(generated) = reader
+            .column
+            .generated
+            .as_ref()
+            .filter(|_| reader.from.is_some())
+        else {
+            continue;
+        };
+        for (read, step) in successors.iter().zip(&mut *steps) {
+            if !generated.may_read(&read.column.name) {
+                continue;
+            }
+            let before = read.from.and_then(|from| old.columns.get(from));
+            match &mut step.source {
+                Source::Convert(_, conversion) => {
+                    conversion.read_by = Some(reader.column.name.clone());
+                }
+                Source::Copy(_)
+                    if before.is_some_and(|old| old.collation == read.column.collation) => {}
+                _ => {
+                    return Some(format!(
+                        "column {}: the generated column {} is computed anew",
+                        read.column.name, reader.column.name
+                    ));
+                }
+            }
+        }
+    }
+    None
 }
 
 /// How an old column's values get into the column that follows it.
@@ -274,6 +383,7 @@ fn carry(from: usize, old: &ColumnDefinition, new: &ColumnDefinition) -> Result<
         Box::new(Conversion {
             old: old.clone(),
             new: new.clone(),
+            read_by: None,
         }),
     ))
 }

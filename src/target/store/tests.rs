@@ -19,6 +19,9 @@ use transactions::{delete, dump, insert, items, memory_directory, source, update
 /// Has what was applied read from elsewhere when the store is opened next.
 fn checkpoint(store: &mut Store) {
     store.checkpoint().unwrap();
+    let newest = super::checkpoint::newest(store.directory()).unwrap();
+    let newest = newest.expect("a checkpoint that can be read");
+    assert_eq!(newest.commit_number, store.state.commit_number);
 }
 
 fn with_workers(directory: &Path, workers: usize) -> Store {

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread;
 
-use super::binding::{bind, is_keyless, take_key};
+use super::binding::{bind, is_keyless, key_of, take_key};
 use super::lanes::{AtOnce, Lanes, Sink, TableRows};
-use super::rows::{has, is_whole};
+use super::rows::is_whole;
 use super::state::State;
 use super::xa::{self, Prepared, SecondPhase, Xid};
 use super::{Rows, schema_change};
@@ -318,8 +318,10 @@ impl Applier {
         if event.kind == RowsKind::Insert || is_whole(event.columns_before, event.width) {
             return Ok(());
         }
-        let present = (0..event.width).filter(|column| has(event.columns_before, *column));
-        let key: Vec<_> = present.map(|column| (column, 0)).collect();
+        let table = state.tables.get(place).and_then(Option::as_ref);
+        let Some(key) = table.and_then(|table| key_of(table.layout.columns(), event)) else {
+            return Ok(());
+        };
         sink.settle(state)?;
         take_key(state, place, &key)?;
         bound.is_keyless = false;

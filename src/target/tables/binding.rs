@@ -4,8 +4,8 @@
 //!
 //! 1. the catalog: the statements that the log holds, and the definitions that a clone brought;
 //! 2. the table map, where the source has `binlog_row_metadata=FULL`;
-//! 3. a row event that leaves columns out (`binlog_row_image=MINIMAL`): those that it keeps of the row
-//!    before its change;
+//! 3. a row event that leaves columns out (`binlog_row_image=MINIMAL`, but not `NOBLOB`): those that it
+//!    keeps of the row before its change;
 //! 4. none: rows are found by all of their columns.
 //!
 //! A store begins empty and applies its group's transactions from the first one on, or is cloned where
@@ -19,9 +19,10 @@
 use std::sync::Arc;
 
 use super::layout::Layout;
+use super::rows::has;
 use super::state::{State, Table};
 use super::{Rows, schema_change};
-use crate::binlog::TableMap;
+use crate::binlog::{Column, ColumnKind, RowsEvent, TableMap};
 use crate::target::schema::{TableDefinition, TableName, is_system};
 use crate::{Error, ErrorKind, Result};
 
@@ -37,14 +38,6 @@ pub(super) fn bind<R: Rows>(state: &mut State<R>, map: &TableMap<'_>) -> Result<
         Some(place) => *place,
         None => adopt(state, &name, map)?,
     };
-    let key = logged_key(map)?;
-    if !key.is_empty() {
-        take_key(state, place, &key)?;
-    }
-    let bound_already = state.tables.get(place).and_then(Option::as_ref);
-    if bound_already.is_some_and(|table| table.layout.columns() == columns) {
-        return Ok(Some(place));
-    }
     let in_table = |error: Error| {
         Error::new(error.kind(), format!("table {name}: {}", error.message())).remedy(
             error
@@ -53,6 +46,18 @@ pub(super) fn bind<R: Rows>(state: &mut State<R>, map: &TableMap<'_>) -> Result<
                 .to_owned(),
         )
     };
+    // Before all else: where the rows look as before, nothing below would notice.
+    if let Some(known) = state.catalog.table(&name) {
+        known.check_known().map_err(in_table)?;
+    }
+    let key = logged_key(map)?;
+    if !key.is_empty() {
+        take_key(state, place, &key)?;
+    }
+    let bound_already = state.tables.get(place).and_then(Option::as_ref);
+    if bound_already.is_some_and(|table| table.layout.columns() == columns) {
+        return Ok(Some(place));
+    }
     let Some(known) = state.catalog.table(&name) else {
         return Err(Error::new(
             ErrorKind::Internal,
@@ -98,6 +103,29 @@ fn logged_key(map: &TableMap<'_>) -> Result<Vec<(usize, u32)>> {
     Ok(key
         .map(|(column, prefix)| (column, prefix as u32))
         .collect())
+}
+
+/// The key of which a row event has the columns and no others, before the change; `None` where it may
+/// have others. With `binlog_row_image=NOBLOB` an event has all columns but the large ones: then only a
+/// single column is sure to be the key.
+pub(super) fn key_of(columns: &[Column], event: &RowsEvent<'_>) -> Option<Vec<(usize, u32)>> {
+    let is_large = |column: &Column| {
+        matches!(
+            column.kind,
+            ColumnKind::Blob | ColumnKind::Json | ColumnKind::Geometry | ColumnKind::Vector
+        )
+    };
+    let (mut key, mut is_minimal) = (Vec::new(), false);
+    for (place, column) in columns.iter().enumerate() {
+        if !has(event.columns_before, place) {
+            is_minimal |= !is_large(column);
+        } else if column.nullable {
+            return None;
+        } else {
+            key.push((place, 0));
+        }
+    }
+    (is_minimal || key.len() == 1).then_some(key)
 }
 
 pub(super) fn is_keyless<R: Rows>(state: &State<R>, place: usize) -> bool {

@@ -107,10 +107,6 @@ fn alter<R: Rows>(
     transform: Option<&RowTransform>,
     rekey: bool,
 ) -> Result<()> {
-    if layout.definition.unknown.is_some() {
-        // Rows stay as they are and can be read; the next row event says what is wrong.
-        return Ok(());
-    }
     let layout = Arc::new(layout);
     if transform.is_some() || rekey {
         table.rows = rewritten(table, space, &layout, transform)?;

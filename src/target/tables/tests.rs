@@ -482,3 +482,61 @@ fn a_key_is_learnt_from_what_the_log_leaves_out() {
         store = Store::open(directory.path()).unwrap();
     }
 }
+
+/// The row events of a table look as before where a statement about it was not understood: its rows stay
+/// readable, under the name that it has by then, and no event changes them.
+#[test]
+fn a_table_whose_statement_is_not_understood_keeps_its_rows_and_takes_no_others() {
+    for what in [
+        "DROP COLUMN name, ADD COLUMN name VARCHAR(255) CHARACTER SET latin1 DEFAULT 'x' AFTER id",
+        "MELT COLUMN name",
+    ] {
+        let directory = memory_directory();
+        let mut store = Store::open(directory.path()).unwrap();
+        let mut source = Source::new();
+        source.choose_table(1);
+        source.statement("CREATE DATABASE shop");
+        source.statement(&CREATE_TABLE.replace("items", "items1"));
+        source.statement("CREATE UNIQUE INDEX u ON items1 (id, name)");
+        source.rows(&[insert(1, "one"), insert(2, "two")]);
+        source.statement(&format!("ALTER TABLE items1 {what}, RENAME TO items"));
+        store.apply(&source.take()).unwrap();
+        source.choose_table(0);
+        for _ in 0..3 {
+            source.skip_to(5);
+            source.rows(&[insert(3, "three")]);
+            let error = store.apply(&source.take()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Schema, "{error}");
+            assert!(error.message().contains(what), "{error}");
+            assert_eq!(
+                dump(&store.reader().snapshot()),
+                "1\tone\tNULL\n2\ttwo\tNULL\n"
+            );
+            checkpoint(&mut store);
+            drop(store);
+            store = Store::open(directory.path()).unwrap();
+        }
+    }
+}
+
+/// A row event of `binlog_row_image=NOBLOB` leaves out large columns, and has
+/// others than those of the key: it teaches nothing.
+#[test]
+fn no_key_is_learnt_from_an_event_that_leaves_out_large_columns_alone() {
+    let directory = memory_directory();
+    let mut store = Store::open(directory.path()).unwrap();
+    let mut source = Source::new();
+    source.rows(&[insert(1, "one"), insert(2, "two")]);
+    source.rows(&[Change::DeleteWithoutNote(1, "one".to_owned())]);
+    let error = store.apply(&source.take()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    source.skip_to(1);
+    source.rows(&[Change::DeleteByKey(1), insert(1, "again")]);
+    source.rows(&[insert(1, "taken")]);
+    let error = store.apply(&source.take()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert_eq!(
+        dump(&store.reader().snapshot()),
+        "1\tagain\tNULL\n2\ttwo\tNULL\n"
+    );
+}
