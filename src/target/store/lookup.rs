@@ -23,8 +23,8 @@ impl Snapshot {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Schema`] where there is no such table, where its rows have no key, or where the values
-    /// are none of the key's columns.
+    /// [`ErrorKind::Schema`](crate::ErrorKind::Schema) where there is no such table, where its rows have no
+    /// key, or where the values are none of the key's columns.
     pub fn find(&self, table: &TableName, key: &[KeyValue<'_>]) -> Result<Option<Row<'_>>> {
         let key = lookup::whole_key(self.known(table)?, key)?;
         self.get(table, &key)

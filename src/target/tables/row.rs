@@ -29,7 +29,7 @@ impl<'a> Row<'a> {
     /// Where each column's value is in the image.
     ///
     /// # Errors
-    /// [`ErrorKind::Malformed`] where the image is damaged.
+    /// [`ErrorKind::Malformed`](crate::ErrorKind::Malformed) where the image is damaged.
     pub fn cells(&self, cells: &mut Vec<Cell>) -> Result<()> {
         self.layout.cells(self.image, cells)
     }
@@ -37,7 +37,7 @@ impl<'a> Row<'a> {
     /// The values, in the order of the columns.
     ///
     /// # Errors
-    /// [`ErrorKind::Malformed`] where the image is damaged.
+    /// [`ErrorKind::Malformed`](crate::ErrorKind::Malformed) where the image is damaged.
     pub fn values(&self) -> Result<Vec<Value<'a>>> {
         let mut cells = Vec::new();
         self.cells(&mut cells)?;
