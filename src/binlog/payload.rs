@@ -78,16 +78,10 @@ impl<'a> TransactionPayload<'a> {
             }
             None => return Err(reader.malformed("transaction payload without its compression")),
         };
-        let payload = reader.take_rest();
-        if payload_size != Some(payload.len() as u64) {
-            return Err(Error::new(
-                ErrorKind::Malformed,
-                format!(
-                    "transaction payload of {} bytes claims {payload_size:?}",
-                    payload.len()
-                ),
-            ));
-        }
+        let Some(payload_size) = payload_size else {
+            return Err(reader.malformed("transaction payload without its size"));
+        };
+        let payload = reader.take_u64(payload_size, "transaction payload")?;
         Ok(Self {
             compression,
             uncompressed_size,
