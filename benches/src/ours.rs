@@ -123,8 +123,10 @@ pub fn values(log: &[u8]) -> Result<Seen> {
                 rest = behind;
             }
             walk.expanded = expanded;
+            seen.events += 1;
+        } else {
+            walk.event(event.format, &event.header, body, &mut seen)?;
         }
-        walk.event(event.format, &event.header, body, &mut seen)?;
     }
     Ok(seen)
 }

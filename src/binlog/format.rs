@@ -248,6 +248,13 @@ impl FormatDescription {
         self
     }
 
+    /// Sets the length of headers to the usual one.
+    #[must_use]
+    pub(crate) fn with_plain_headers(mut self) -> Self {
+        self.header_length = EventHeader::SIZE as u8;
+        self
+    }
+
     /// Lengths of the fixed parts by type - 1. The one of Transaction_payload is wrong in files of
     /// real servers.
     pub fn post_header_lengths(&self) -> &[u8] {

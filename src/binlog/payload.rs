@@ -5,6 +5,10 @@
 //! packed 0: end | payload: events back to back, without checksums, compressed as a whole
 //! ```
 
+use std::io::Cursor;
+
+use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective, get_error_name};
+
 use super::reader::Reader;
 use super::{EventType, FormatDescription};
 use crate::{Error, ErrorKind, Limits, Result};
@@ -74,16 +78,10 @@ impl<'a> TransactionPayload<'a> {
             }
             None => return Err(reader.malformed("transaction payload without its compression")),
         };
-        let payload = reader.take_rest();
-        if payload_size != Some(payload.len() as u64) {
-            return Err(Error::new(
-                ErrorKind::Malformed,
-                format!(
-                    "transaction payload of {} bytes claims {payload_size:?}",
-                    payload.len()
-                ),
-            ));
-        }
+        let Some(payload_size) = payload_size else {
+            return Err(reader.malformed("transaction payload without its size"));
+        };
+        let payload = reader.take_u64(payload_size, "transaction payload")?;
         Ok(Self {
             compression,
             uncompressed_size,
@@ -102,7 +100,7 @@ impl<'a> TransactionPayload<'a> {
 #[derive(Default)]
 pub struct PayloadDecoder {
     /// Made at the first compressed payload.
-    zstd: Option<zstd::zstd_safe::DCtx<'static>>,
+    zstd: Option<DCtx<'static>>,
 }
 
 impl std::fmt::Debug for PayloadDecoder {
@@ -156,47 +154,69 @@ impl PayloadDecoder {
         limits: &Limits,
         out: &mut Vec<u8>,
     ) -> Result<()> {
-        use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective, get_error_name};
-        let damaged = |code: usize| {
-            Error::new(
-                ErrorKind::Malformed,
-                format!("transaction payload: zstd: {}", get_error_name(code)),
-            )
-        };
         let context = self.zstd.get_or_insert_with(DCtx::create);
-        context
-            .reset(ResetDirective::SessionOnly)
-            .map_err(damaged)?;
-        let start = out.len();
-        let claimed = payload.uncompressed_size.unwrap_or(0);
-        let mut room = usize::try_from(claimed)
-            .unwrap_or(FIRST_ROOM)
-            .clamp(4096, FIRST_ROOM);
-        let mut input = InBuffer::around(payload.payload);
-        loop {
-            out.reserve(room);
-            let filled = out.len();
-            let mut window = OutBuffer::around_pos(out, filled);
-            let hint = context
-                .decompress_stream(&mut window, &mut input)
-                .map_err(damaged)?;
-            let produced = out.len() - filled;
-            if out.len() - start > limits.decompressed_bytes {
-                return Err(too_large(limits));
+        let claimed = payload
+            .uncompressed_size
+            .and_then(|claimed| usize::try_from(claimed).ok())
+            .unwrap_or(usize::MAX);
+        if claimed <= FIRST_ROOM.min(limits.decompressed_bytes) && !payload.payload.is_empty() {
+            let start = out.len();
+            out.reserve(claimed);
+            let mut room = Cursor::new(&mut *out);
+            room.set_position(start as u64);
+            if context.decompress(&mut room, payload.payload).is_ok() {
+                return Ok(());
             }
-            if input.pos() == payload.payload.len() {
-                if hint == 0 {
-                    return Ok(());
-                }
-                if produced == 0 {
-                    return Err(Error::new(
-                        ErrorKind::Malformed,
-                        "transaction payload ends in the middle of a zstd frame",
-                    ));
-                }
-            }
-            room = (out.len() - start).clamp(4096, 1 << 24);
+            // What is the matter comes out below.
+            out.truncate(start);
         }
+        stream(context, payload.payload, claimed, limits, out)
+    }
+}
+
+/// Decompresses piece by piece: no room is made for more than comes.
+fn stream(
+    context: &mut DCtx<'_>,
+    payload: &[u8],
+    claimed: usize,
+    limits: &Limits,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let damaged = |code: usize| {
+        Error::new(
+            ErrorKind::Malformed,
+            format!("transaction payload: zstd: {}", get_error_name(code)),
+        )
+    };
+    context
+        .reset(ResetDirective::SessionOnly)
+        .map_err(damaged)?;
+    let start = out.len();
+    let mut room = claimed.clamp(4096, FIRST_ROOM);
+    let mut input = InBuffer::around(payload);
+    loop {
+        out.reserve(room);
+        let filled = out.len();
+        let mut window = OutBuffer::around_pos(out, filled);
+        let hint = context
+            .decompress_stream(&mut window, &mut input)
+            .map_err(damaged)?;
+        let produced = out.len() - filled;
+        if out.len() - start > limits.decompressed_bytes {
+            return Err(too_large(limits));
+        }
+        if input.pos() == payload.len() {
+            if hint == 0 {
+                return Ok(());
+            }
+            if produced == 0 {
+                return Err(Error::new(
+                    ErrorKind::Malformed,
+                    "transaction payload ends in the middle of a zstd frame",
+                ));
+            }
+        }
+        room = (out.len() - start).clamp(4096, 1 << 24);
     }
 }
 

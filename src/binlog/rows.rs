@@ -362,11 +362,17 @@ impl<'a, 'c> Rows<'a, 'c> {
             &[]
         };
         let bytes = self.reader.rest();
-        let count = present_count(present, self.columns.len());
+        let width = self.columns.len();
+        let has_all = has_all(present, width);
+        let count = if has_all {
+            width
+        } else {
+            present_count(present, width)
+        };
         Ok(Some(Front {
             present,
             partial,
-            is_full: count == self.columns.len() && partial.is_empty(),
+            is_full: has_all && partial.is_empty(),
             nulls: self
                 .reader
                 .take(count.div_ceil(8), "NULL bitmap of a row")?,
@@ -504,6 +510,19 @@ pub(super) fn some_columns(
         };
     }
     Ok(position)
+}
+
+/// Whether every column is present, as in most images; bits beyond the width do not count.
+#[inline]
+fn has_all(bitmap: &[u8], width: usize) -> bool {
+    let mask = !(0xff << (width % 8)) as u8;
+    match bitmap.split_at_checked(width / 8) {
+        Some((whole, odd)) => {
+            whole.iter().all(|byte| *byte == 0xff)
+                && odd.first().map_or(mask == 0, |byte| byte & mask == mask)
+        }
+        None => false,
+    }
 }
 
 /// Columns that are present; bits beyond the width do not count.

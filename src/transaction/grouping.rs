@@ -210,16 +210,16 @@ impl Grouping {
         event: &[u8],
     ) -> Result<()> {
         if event_type == EventType::GTID {
-            self.open(GtidEvent::decode_plain(format, event)?)?;
+            self.begin_with(GtidEvent::decode_plain(format, event)?)?;
         } else {
-            self.open(GtidEvent::decode(format, event)?)?;
+            self.begin_with(GtidEvent::decode(format, event)?)?;
         }
         let start = self.batch.bytes.len();
         append(&mut self.batch.bytes, start, limits, event)
     }
 
     #[inline(always)]
-    fn open(&mut self, gtid: GtidEvent) -> Result<()> {
+    fn begin_with(&mut self, gtid: GtidEvent) -> Result<()> {
         if self.state.step(Part::Gtid).is_none() {
             return Err(self.misplaced(gtid.event_type()));
         }

@@ -1,8 +1,8 @@
 //! Inputs on which other parsers of the binary log have failed. Each test says which fault it pins.
 
 use rejoin::binlog::{
-    Cell, ChecksumAlgorithm, ColumnKind, Event, EventType, FormatDescription, JsonDocument,
-    RowsEvent, TableMap, TableMaps, Value, json_diffs,
+    Cell, ChecksumAlgorithm, ColumnKind, Event, EventHeader, EventType, FormatDescription,
+    GtidEvent, JsonDocument, RowsEvent, TableMap, TableMaps, Value, json_diffs,
 };
 use rejoin::transaction::Assembler;
 use rejoin::{ErrorKind, Limits};
@@ -229,7 +229,11 @@ fn damage_inside_a_payload_is_an_error() {
     };
     let error = push(&payload(&good, length), limits).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Limit);
-    assert!(push(&payload(&good, length + 1), Limits::default()).is_err());
+    for wrong in [0, length - 1, length + 1, u16::MAX] {
+        let error = push(&payload(&good, wrong), Limits::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Malformed);
+        assert!(error.to_string().contains("were claimed"), "{error}");
+    }
     for bad in [
         inner(Vec::new()),
         inner(commit[..20].to_vec()),
@@ -251,6 +255,33 @@ fn damage_inside_a_payload_is_an_error() {
     damaged.truncate(last);
     damaged[9..13].copy_from_slice(&(last as u32).to_le_bytes());
     assert!(push(&damaged, Limits::default()).is_err());
+}
+
+/// They were damage. A log whose format description has lost its checksum algorithm has four bytes behind
+/// each event, and mysqlbinlog reads it.
+#[test]
+fn bytes_behind_a_payload_and_a_tagged_gtid_are_passed_over() {
+    let decode = |event_type, body: &[u8]| {
+        let bytes = event(event_type, 0, body, NO_CHECKSUM);
+        Event::decode(&of_9_7(), &bytes).map(|event| format!("{event:?}"))
+    };
+    let gtid = "3e11fa47-71ca-11e1-9e33-c80aa9429562:tag:70000";
+    let mut tagged = Vec::new();
+    Event::Gtid(Box::new(GtidEvent::new(gtid.parse().unwrap()))).encode(
+        &of_9_7(),
+        &EventHeader::new(EventType::GTID_TAGGED, 0, 1),
+        &mut tagged,
+    );
+    let payload = b"\x02\x01\0\x01\x01\x02\0xy";
+    for (event_type, body) in [
+        (EventType::TRANSACTION_PAYLOAD, &payload[..]),
+        (EventType::GTID_TAGGED, &tagged[EventHeader::SIZE..]),
+    ] {
+        let whole = decode(event_type, body).unwrap();
+        let with_more = [body, b"\x01\x02\x03\x04"].concat();
+        assert_eq!(decode(event_type, &with_more).unwrap(), whole);
+        assert!(decode(event_type, &body[..body.len() - 2]).is_err());
+    }
 }
 
 /// The entry of Transaction_payload in format descriptions is the event's number, not a length.

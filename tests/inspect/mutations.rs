@@ -12,6 +12,7 @@ use crate::{data, old};
 pub const SCENARIOS: &[Scenario] = &[
     ("mutations::of_any_bytes", any_bytes),
     ("mutations::behind_right_checksums", right_checksums),
+    ("mutations::of_every_bit_in_front", every_bit_in_front),
 ];
 
 /// What rejoin calls damage at an earlier event than mysqlbinlog, or alone, and why it is right.
@@ -23,8 +24,15 @@ const STRICTER: &[(&str, &str)] = &[
     // mysqlbinlog looks for the version and the checksum of such a format description where headers
     // of that length would end, though this event's own header always has 19 bytes.
     ("in the format description", "headers of another length"),
+    // It then takes the log for one without checksums, and does not verify it.
+    ("Format_desc event of", "its checksum differs"),
     // mysqlbinlog cuts it after 511 bytes.
     ("file name of ", "no file has so long a name"),
+    // mysqlbinlog reads a byte behind the event then, and stops at the first where that does not do.
+    (
+        "that the format description announces",
+        "the statement ends behind the event",
+    ),
     // mysqlbinlog reads on with the format of its own version.
     (
         "format description was expected",
@@ -121,6 +129,44 @@ fn run(seed: u64, change: impl Fn(&mut Vec<u8>, &mut Random)) {
     }
     assert!(damaged * 20 > rounds(), "only {damaged} were damaged");
     assert!(stricter * 20 <= rounds(), "{stricter} verdicts differ");
+}
+
+/// Every bit of what a file begins with, the format description and the previous GTIDs, is flipped; of
+/// all these logs together as many as there are rounds, spread evenly.
+fn every_bit_in_front() {
+    let scratch = reaper::directory();
+    let file = scratch.path().join("log");
+    let mut flips = Vec::new();
+    for log in data() {
+        let bytes = fs::read(&log).expect("it is in the repository");
+        let (offset, length, _) = events(&bytes)[1];
+        let name = log.display().to_string();
+        flips.extend((4 * 8..(offset + length) * 8).map(|bit| (name.clone(), bit)));
+    }
+    let rounds = rounds().min(flips.len());
+    let mut differing = Vec::new();
+    for round in 0..rounds {
+        let (name, bit) = &flips[round * flips.len() / rounds];
+        let mut bytes = fs::read(name).expect("it was there");
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&file, &bytes).expect("it can be written");
+        let (theirs, ours) = (oracle::theirs(&file), oracle::ours(&file));
+        if let Err(difference) = oracle::compare(&theirs, &ours)
+            && !is_stricter(&theirs, &ours)
+        {
+            differing.push(format!(
+                "{name}, bit {} of byte {}: {difference}",
+                bit % 8,
+                bit / 8
+            ));
+        }
+    }
+    assert!(
+        differing.is_empty(),
+        "{} of {rounds} flips differ:\n{}",
+        differing.len(),
+        differing.join("\n")
+    );
 }
 
 fn is_stricter(theirs: &Verdict, ours: &Verdict) -> bool {

@@ -97,11 +97,29 @@ fn big_endian(bytes: &[u8]) -> u64 {
         [a, b, c, d] => u64::from(u32::from_be_bytes([a, b, c, d])),
         [a, b, c, d, e] => u64::from_be_bytes([0, 0, 0, a, b, c, d, e]),
         [a, b, c, d, e, f] => u64::from_be_bytes([0, 0, a, b, c, d, e, f]),
-        [a, b, c, d, e, f, g] => u64::from_be_bytes([0, a, b, c, d, e, f, g]),
-        [a, b, c, d, e, f, g, h, ..] => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
         _ => bytes
             .iter()
             .fold(0, |number, byte| number << 8 | u64::from(*byte)),
+    }
+}
+
+/// The first bytes, which every value of the type has, and the fraction behind them.
+#[inline]
+fn split_or_zero<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
+    match bytes.split_first_chunk() {
+        Some((front, fraction)) => (*front, fraction),
+        None => ([0; N], &[]),
+    }
+}
+
+/// Microseconds of a fraction of up to three bytes, big-endian.
+#[inline]
+fn fraction_of(bytes: &[u8]) -> u32 {
+    match *bytes {
+        [] => 0,
+        [a] => u32::from(a) * 10_000,
+        [a, b] => u32::from(u16::from_be_bytes([a, b])) * 100,
+        [a, b, c, ..] => u32::from_be_bytes([0, a, b, c]),
     }
 }
 
@@ -195,14 +213,13 @@ fn write_fraction(microseconds: u32, digits: u8, out: &mut Vec<u8>) {
 
 impl DateTime {
     /// From 5 to 8 bytes.
+    #[inline]
     pub(super) fn from_packed(bytes: &[u8], fraction_digits: u8) -> Self {
-        let fraction_bytes = u32::from(fraction_digits.min(6)).div_ceil(2);
-        let number = big_endian(bytes);
-        let whole = (number >> (8 * fraction_bytes)).wrapping_sub(0x80_0000_0000);
-        let fraction = number & ((1 << (8 * fraction_bytes)) - 1);
+        let ([a, b, c, d, e], fraction) = split_or_zero(bytes);
+        // The highest bit is the sign, which is always set.
         Self::from_parts(
-            whole & 0x7f_ffff_ffff,
-            microseconds(fraction, fraction_bytes),
+            u64::from_be_bytes([0, 0, 0, a, b, c, d, e]) & 0x7f_ffff_ffff,
+            fraction_of(fraction),
             fraction_digits,
         )
     }
@@ -261,12 +278,12 @@ impl DateTime {
 
 impl Timestamp {
     /// From 4 to 7 bytes.
+    #[inline]
     pub(super) fn from_packed(bytes: &[u8], fraction_digits: u8) -> Self {
-        let fraction_bytes = u32::from(fraction_digits.min(6)).div_ceil(2);
-        let number = big_endian(bytes);
+        let (seconds, fraction) = split_or_zero(bytes);
         Self {
-            seconds: (number >> (8 * fraction_bytes)) as u32,
-            microseconds: microseconds(number & ((1 << (8 * fraction_bytes)) - 1), fraction_bytes),
+            seconds: u32::from_be_bytes(seconds),
+            microseconds: fraction_of(fraction),
             fraction_digits,
         }
     }
