@@ -248,9 +248,10 @@ impl FormatDescription {
         self
     }
 
-    /// Sets the length of headers to the usual one.
+    /// Sets the length of headers to the usual one of 19 bytes, as which mysqlbinlog 9.7 reads those of
+    /// every log.
     #[must_use]
-    pub(crate) fn with_plain_headers(mut self) -> Self {
+    pub fn with_plain_headers(mut self) -> Self {
         self.header_length = EventHeader::SIZE as u8;
         self
     }

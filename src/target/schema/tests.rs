@@ -411,6 +411,13 @@ fn rows_whose_generated_columns_would_change_are_refused() {
             number,
             true,
         ),
+        ("n INT, g INT AS (ABS(n))", "ADD abs INT", number, true),
+        (
+            "n INT, g INT AS (n)",
+            "DROP n, ADD n INT FIRST",
+            number,
+            false,
+        ),
         (
             "d DECIMAL(10,2), g DECIMAL(12,2) AS (d * 2) STORED",
             "MODIFY d DECIMAL(10,1)",

@@ -291,14 +291,20 @@ impl Generated {
         let Ok(lexemes) = token::lex(text, 0) else {
             return true;
         };
-        lexemes.iter().any(|lexeme| match &lexeme.token {
-            Token::Word(name) => same_name(&String::from_utf8_lossy(name), column),
-            // With ANSI_QUOTES, which may have been set when this was written, double quotes enclose names.
-            Token::String(name) if text.get(lexeme.start) == Some(&b'"') => {
-                same_name(&String::from_utf8_lossy(name), column)
-            }
-            Token::Name(name) => same_name(&String::from_utf8_lossy(name), column),
-            _ => false,
+        let is_called = |place: usize| {
+            let next = lexemes.get(place + 1);
+            next.is_some_and(|next| next.token == Token::Symbol(b'('))
+        };
+        let mut lexemes_in_order = lexemes.iter().enumerate();
+        lexemes_in_order.any(|(place, lexeme)| {
+            let name = match &lexeme.token {
+                Token::Word(name) if !is_called(place) => *name,
+                Token::Name(name) => name,
+                // With ANSI_QUOTES, which may have been set when this was written, these enclose names.
+                Token::String(name) if text.get(lexeme.start) == Some(&b'"') => name,
+                _ => return false,
+            };
+            same_name(&String::from_utf8_lossy(name), column)
         })
     }
 }
@@ -343,6 +349,7 @@ fn keep_generated(
                 }
                 Source::Copy(_)
                     if before.is_some_and(|old| old.collation == read.column.collation) => {}
+                Source::Constant(_) if old.column_index(&read.column.name).is_none() => {}
                 _ => {
                     return Some(format!(
                         "column {}: the generated column {} is computed anew",
