@@ -118,8 +118,11 @@ const OUTSIDE: &[&str] = &[
 const OUTSIDE_MINIMAL: &[&str] = &[
     "SET SESSION binlog_row_image = MINIMAL",
     "UPDATE unnamed SET b = 'z' WHERE a = 2",
-    "INSERT INTO unnamed (a, b, f) VALUES (0, 'first', 9)",
+    "INSERT INTO unnamed VALUES (0, 'first', NULL, NULL, NULL, 9, NULL)",
 ];
+
+/// Nothing in the log says what the columns are that it leaves out.
+const OUTSIDE_DEFAULTS: &str = "INSERT INTO unnamed (a, b, f) VALUES (7, 'g', 7)";
 
 fn main() {
     support::run(SCENARIOS, || {});
@@ -158,6 +161,16 @@ fn tables_made_outside_the_log_have_their_rows() {
             .and_then(|()| follower.compare(session.database()));
         assert_eq!(compared, Ok(rows));
     }
+    assert!(
+        session.execute(OUTSIDE_DEFAULTS),
+        "{}",
+        session.last_refusal()
+    );
+    let refused = follower.catch_up(&mut dice).unwrap_err();
+    assert!(
+        refused.contains("default of column @3: it is not known"),
+        "{refused}"
+    );
 }
 
 fn workloads_leave_the_rows_of_the_server() {
