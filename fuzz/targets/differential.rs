@@ -63,18 +63,21 @@ fn theirs(data: &[u8], ours: &[Option<usize>]) -> Vec<Option<usize>> {
         if !matches!(event.header().event_type_raw(), 23..=25 | 30..=32 | 39) {
             continue;
         }
-        // Where an image has no bytes it would read rows for ever.
-        let Some(expected) = ours[counts.len()] else {
+        if ours[counts.len()].is_none() {
             counts.push(None);
             continue;
-        };
+        }
         let Ok(Some(EventData::RowsEvent(rows))) = event.read_data() else {
             counts.push(None);
             continue;
         };
         let count = file.reader().get_tme(rows.table_id()).and_then(|table| {
             let mut count = 0;
-            for row in rows.rows(table).take(expected + 1) {
+            for (number, row) in rows.rows(table).enumerate() {
+                // Where rows have no bytes it would read them for ever.
+                if number > data.len() {
+                    return None;
+                }
                 let (before, after) = row.ok()?;
                 count += usize::from(before.is_some()) + usize::from(after.is_some());
             }

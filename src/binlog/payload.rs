@@ -7,7 +7,9 @@
 
 use std::io::Cursor;
 
-use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective, get_error_name};
+use zstd::zstd_safe::{
+    DCtx, InBuffer, OutBuffer, ResetDirective, find_frame_compressed_size, get_error_name,
+};
 
 use super::reader::Reader;
 use super::{EventType, FormatDescription};
@@ -159,7 +161,7 @@ impl PayloadDecoder {
             .uncompressed_size
             .and_then(|claimed| usize::try_from(claimed).ok())
             .unwrap_or(usize::MAX);
-        if claimed <= FIRST_ROOM.min(limits.decompressed_bytes) && !payload.payload.is_empty() {
+        if claimed <= FIRST_ROOM.min(limits.decompressed_bytes) && is_one_frame(payload.payload) {
             let start = out.len();
             out.reserve(claimed);
             let mut room = Cursor::new(&mut *out);
@@ -172,6 +174,18 @@ impl PayloadDecoder {
         }
         stream(context, payload.payload, claimed, limits, out)
     }
+}
+
+/// Whether this is one zstd frame of a window that servers allow (below 128 MiB): where it is decompressed
+/// in one step the library does not look at the window, which is a fault to everybody else.
+fn is_one_frame(payload: &[u8]) -> bool {
+    const SINGLE_SEGMENT: u8 = 1 << 5;
+    const LARGE_WINDOW: u8 = (27 - 10) << 3;
+    let [_, _, _, _, descriptor, window, ..] = *payload else {
+        return false;
+    };
+    (descriptor & SINGLE_SEGMENT != 0 || window < LARGE_WINDOW)
+        && find_frame_compressed_size(payload) == Ok(payload.len())
 }
 
 /// Decompresses piece by piece: no room is made for more than comes.
