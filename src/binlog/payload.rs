@@ -244,3 +244,27 @@ fn too_large(limits: &Limits) -> Error {
         ),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_that_no_server_allows_is_refused() {
+        for (window, is_allowed) in [(0x58, true), (0x87, true), (0x97, false)] {
+            // One block, the last one, of three bytes as they are.
+            let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, window];
+            frame.extend_from_slice(&[3 << 3 | 1, 0, 0, b'a', b'b', b'c']);
+            let payload = TransactionPayload {
+                compression: PayloadCompression::Zstd,
+                uncompressed_size: Some(3),
+                payload: &frame,
+                head: &[],
+            };
+            let mut out = Vec::new();
+            let expanded = PayloadDecoder::new().expand(&payload, &Limits::default(), &mut out);
+            assert_eq!(expanded.is_ok(), is_allowed, "window {window:#x}");
+            assert!(!is_allowed || out == b"abc");
+        }
+    }
+}
