@@ -194,6 +194,23 @@ impl<'a> RowsEvent<'a> {
         self.flags & Self::STMT_END != 0
     }
 
+    /// Whether it has no table and no rows: it only ends a statement.
+    pub(crate) fn is_dummy(&self) -> bool {
+        self.width == 0 && self.table_id == Self::DUMMY_TABLE_ID
+    }
+
+    /// That the table map of its table is not known.
+    #[cold]
+    pub(crate) fn without_map(&self) -> Error {
+        Error::new(
+            ErrorKind::Malformed,
+            format!(
+                "row event for table id {} without its table map",
+                self.table_id
+            ),
+        )
+    }
+
     /// The bytes of all row images.
     pub fn row_bytes(&self) -> &'a [u8] {
         self.rows

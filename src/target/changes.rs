@@ -87,15 +87,8 @@ impl Filter {
                     match maps.get(&rows.table_id) {
                         Some(Some(table)) => table.changes(&rows, &mut changes)?,
                         Some(None) => {}
-                        // The event that only ends a statement.
-                        None if rows.table_id == RowsEvent::DUMMY_TABLE_ID && rows.width == 0 => {}
-                        None => {
-                            let id = rows.table_id;
-                            return Err(Error::new(
-                                ErrorKind::Malformed,
-                                format!("row event for table id {id} without its table map"),
-                            ));
-                        }
+                        None if rows.is_dummy() => {}
+                        None => return Err(rows.without_map()),
                     }
                 }
                 _ => {}

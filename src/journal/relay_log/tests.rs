@@ -346,11 +346,7 @@ fn a_log_cut_at_any_byte_gives_its_first_whole_transactions() {
         .map(|event| event_length(event))
         .sum::<usize>();
     for cut in head..=whole.len() {
-        let copy = memory_directory();
-        for file in fs::read_dir(place.path()).unwrap() {
-            let file = file.unwrap();
-            fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
-        }
+        let copy = copy_of(place.path());
         fs::write(copy.path().join(&name), &whole[..cut]).unwrap();
         let (mut log, unapplied) = reopened(copy.path(), &GtidSet::new()).unwrap();
         let is_there = |end: &Position| end.segment < last_segment || end.offset <= cut as u64;
@@ -359,6 +355,16 @@ fn a_log_cut_at_any_byte_gives_its_first_whole_transactions() {
         assert_eq!(found.0, expected.0[..count], "cut at {cut}");
         assert_eq!(unapplied, gtids(1, count as u64));
     }
+}
+
+/// All files of a log, in another directory.
+fn copy_of(place: &Path) -> tempfile::TempDir {
+    let copy = memory_directory();
+    for file in fs::read_dir(place).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    copy
 }
 
 fn event_length(event: &[u8]) -> usize {

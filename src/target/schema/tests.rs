@@ -1,8 +1,8 @@
 //! What the catalog makes of statements, refuses, ignores and marks.
 
 use super::{
-    Catalog, ColumnDefault, DataType, Literal, SchemaChange, StatementContext, TableDefinition,
-    TableName,
+    Catalog, ColumnDefault, DataType, Literal, RowTransform, SchemaChange, StatementContext,
+    TableDefinition, TableName,
 };
 use crate::{ErrorKind, Result};
 
@@ -30,6 +30,19 @@ fn table<'a>(catalog: &'a Catalog, name: &str) -> &'a TableDefinition {
 fn names(table: &TableDefinition) -> Vec<&str> {
     let columns = table.columns.iter();
     columns.map(|column| column.name.as_str()).collect()
+}
+
+/// What the statement does to each row of the one table that it changes.
+fn only_transform(changes: &[SchemaChange]) -> &RowTransform {
+    match changes {
+        [
+            SchemaChange::AlterTable {
+                transform: Some(transform),
+                ..
+            },
+        ] => transform,
+        _ => panic!("{changes:?}"),
+    }
 }
 
 #[test]
@@ -167,15 +180,7 @@ fn rows_that_go_without_row_events_are_refused_once_there_are_rows() {
         "ALTER TABLE t DISCARD TABLESPACE",
     ] {
         let changes = apply(&mut catalog, statement).unwrap();
-        let [
-            SchemaChange::AlterTable {
-                transform: Some(transform),
-                ..
-            },
-        ] = &changes[..]
-        else {
-            panic!("{statement}: {changes:?}");
-        };
+        let transform = only_transform(&changes);
         let error = transform
             .apply(&[0, 1, 0, 0, 0], &mut Vec::new())
             .unwrap_err();
@@ -458,15 +463,7 @@ fn rows_whose_generated_columns_would_change_are_refused() {
         let create = format!("CREATE TABLE t ({table}) CHARACTER SET latin1");
         let mut catalog = catalog(&[&create]);
         let changes = apply(&mut catalog, &format!("ALTER TABLE t {clause}")).unwrap();
-        let [
-            SchemaChange::AlterTable {
-                transform: Some(transform),
-                ..
-            },
-        ] = &changes[..]
-        else {
-            panic!("{clause}: {changes:?}");
-        };
+        let transform = only_transform(&changes);
         let outcome = transform.apply(row, &mut Vec::new());
         assert_eq!(outcome.is_ok(), expected, "{table}: {clause}: {outcome:?}");
         if let Err(error) = outcome {
@@ -504,15 +501,7 @@ fn a_row_that_auto_increment_would_number_is_refused() {
         };
         let statement = b"ALTER TABLE t MODIFY a SMALLINT NOT NULL AUTO_INCREMENT, ADD b INT";
         let changes = catalog.apply(statement, &context).unwrap();
-        let [
-            SchemaChange::AlterTable {
-                transform: Some(transform),
-                ..
-            },
-        ] = &changes[..]
-        else {
-            panic!("{changes:?}");
-        };
+        let transform = only_transform(&changes);
         transform.apply(&[0, value], &mut Vec::new())
     };
     let plain = "CREATE TABLE t (a TINYINT PRIMARY KEY)";
@@ -543,15 +532,7 @@ fn the_first_timestamp_has_a_default_of_its_own_in_an_altered_table_too() {
         let mut catalog = catalog(&["CREATE TABLE t (a TINYINT)"]);
         let statement = format!("ALTER TABLE t {clauses}");
         let changes = catalog.apply(statement.as_bytes(), &context).unwrap();
-        let [
-            SchemaChange::AlterTable {
-                transform: Some(transform),
-                ..
-            },
-        ] = &changes[..]
-        else {
-            panic!("{statement}: {changes:?}");
-        };
+        let transform = only_transform(&changes);
         let mut row = Vec::new();
         transform.apply(&[0, 7], &mut row).unwrap();
         row.retain(|byte| *byte != 7);

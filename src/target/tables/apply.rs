@@ -285,19 +285,13 @@ impl Applier {
 
     /// Where the table of a row event is; `None` where its rows are not kept.
     fn table_of(&self, event: &RowsEvent<'_>) -> Result<Option<usize>> {
-        if event.width == 0 && event.table_id == RowsEvent::DUMMY_TABLE_ID {
+        if event.is_dummy() {
             return Ok(None);
         }
         let bound = self.maps.get(&event.table_id);
         match bound.filter(|_| self.open.contains(&event.table_id)) {
             Some(bound) => Ok(bound.place),
-            None => Err(Error::new(
-                ErrorKind::Malformed,
-                format!(
-                    "row event for table id {} without its table map",
-                    event.table_id
-                ),
-            )),
+            None => Err(event.without_map()),
         }
     }
 

@@ -87,11 +87,7 @@ fn a_large_transaction_is_there_whole_or_not_at_all() {
     let whole = fs::read(place.path().join(&name)).unwrap();
     let mut seen = 0;
     for cut in whole.len() - large.bytes().len()..=whole.len() {
-        let copy = memory_directory();
-        for file in fs::read_dir(place.path()).unwrap() {
-            let file = file.unwrap();
-            fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
-        }
+        let copy = copy_of(place.path());
         fs::write(copy.path().join(&name), &whole[..cut]).unwrap();
         let (mut log, unapplied) = reopened(copy.path(), &GtidSet::new()).unwrap();
         let count = if cut == whole.len() { 2 } else { 1 };

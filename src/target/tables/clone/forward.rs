@@ -8,11 +8,11 @@ use super::super::apply::ends_with_rollback;
 use super::super::layout::Layout;
 use super::super::rows::{self, Scratch};
 use super::copy::{Share, TableCopy};
+use crate::Result;
 use crate::binlog::{EventType, QueryEvent, RowsEvent, TableMap};
 use crate::gtid::GtidSet;
 use crate::target::schema::{Concerns, StatementContext, TableName, concerns};
 use crate::transaction::{Batch, Transaction, TransactionKind};
-use crate::{Error, ErrorKind, Result};
 
 pub(super) struct Forward<'a, R: Rows> {
     sets: &'a mut [GtidSet],
@@ -117,17 +117,11 @@ impl<'a, R: Rows> Forward<'a, R> {
     }
 
     fn rows(&mut self, event: &RowsEvent<'_>, timestamp: u32, missing: &[bool]) -> Result<()> {
-        if event.table_id == RowsEvent::DUMMY_TABLE_ID && event.width == 0 {
+        if event.is_dummy() {
             return Ok(());
         }
         let Some(name) = self.maps.get(&event.table_id) else {
-            return Err(Error::new(
-                ErrorKind::Malformed,
-                format!(
-                    "row event for table id {} without its table map",
-                    event.table_id
-                ),
-            ));
+            return Err(event.without_map());
         };
         let Some(table) = name.as_ref().and_then(|name| self.tables.get_mut(name)) else {
             return Ok(());
