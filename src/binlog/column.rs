@@ -235,38 +235,33 @@ impl Column {
     }
 
     /// The value without its length prefix.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] where `value` ends too early.
     #[inline]
     pub fn content<'a>(&self, value: &'a [u8]) -> Result<&'a [u8]> {
-        match self.storage {
-            Storage::Fixed(length) => value.get(..usize::from(length)),
-            Storage::Prefixed(width) => read_length(width, value).and_then(|length| {
-                let width = usize::from(width);
-                value.get(width..width + length)
-            }),
+        match self.split(value) {
+            Some((content, _)) => Ok(content),
+            None => Err(self.cut(value.len())),
         }
-        .ok_or_else(|| self.cut(value.len()))
     }
 
     /// The content of the value at the front of `bytes`, and what is behind the value.
     #[inline]
-    pub(super) fn split<'a>(&self, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8])> {
-        let split = match self.storage {
+    pub(super) fn split<'a>(&self, bytes: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        match self.storage {
             Storage::Fixed(length) => bytes.split_at_checked(usize::from(length)),
-            Storage::Prefixed(width) => {
-                read_length(width, bytes).and_then(|length| match bytes.get(usize::from(width)..) {
-                    Some(behind_prefix) => behind_prefix.split_at_checked(length),
-                    None => None,
-                })
-            }
-        };
-        match split {
-            Some(split) => Ok(split),
-            None => Err(self.cut(bytes.len())),
+            Storage::Prefixed(width) => match read_length(width, bytes) {
+                Some(length) => bytes
+                    .get(usize::from(width)..)
+                    .and_then(|behind_prefix| behind_prefix.split_at_checked(length)),
+                None => None,
+            },
         }
     }
 
     #[cold]
-    fn cut(&self, left: usize) -> Error {
+    pub(super) fn cut(&self, left: usize) -> Error {
         Error::new(
             ErrorKind::Malformed,
             format!(

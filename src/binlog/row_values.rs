@@ -65,14 +65,11 @@ fn full_image<'a>(
     for (columns, null_bits) in columns.chunks(8).zip(front.nulls) {
         let mut null_bits = *null_bits;
         for column in columns {
-            let value = if null_bits & 1 == 1 {
-                Value::Null
+            if null_bits & 1 == 1 {
+                each(column, CellValue::Value(Value::Null));
             } else {
-                let (value, behind) = column.split_value(rest)?;
-                rest = behind;
-                value
-            };
-            each(column, CellValue::Value(value));
+                rest = column.pass(rest, |value| each(column, CellValue::Value(value)))?;
+            }
             null_bits >>= 1;
         }
     }
@@ -101,13 +98,12 @@ fn some_columns<'a>(
         if bit(front.nulls, image_index - 1) {
             each(column, CellValue::Value(Value::Null));
         } else if is_partial {
-            let (content, behind) = column.split(rest)?;
+            let split = column.split(rest);
+            let (content, behind) = split.ok_or_else(|| column.cut(rest.len()))?;
             each(column, CellValue::Partial(content));
             rest = behind;
         } else {
-            let (value, behind) = column.split_value(rest)?;
-            each(column, CellValue::Value(value));
-            rest = behind;
+            rest = column.pass(rest, |value| each(column, CellValue::Value(value)))?;
         }
     }
     Ok(rest)

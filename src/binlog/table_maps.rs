@@ -57,15 +57,26 @@ pub struct MappedTable {
 /// ```
 #[derive(Debug)]
 pub struct TableMaps {
-    by_id: HashMap<u64, MappedTable, BuildHasherDefault<IdHasher>>,
+    tables: Vec<MappedTable>,
+    /// Places in `tables`.
+    by_id: HashMap<u64, u32, BuildHasherDefault<IdHasher>>,
+    /// The ids of the last table maps, by their lowest bits, and their places: row events mean one of these.
+    recent: [(u64, u32); RECENT],
     limit: usize,
 }
+
+/// A power of two.
+const RECENT: usize = 16;
+/// The place of no table.
+const NOWHERE: u32 = u32::MAX;
 
 impl TableMaps {
     /// Without any table.
     pub fn new(limits: &Limits) -> Self {
         Self {
+            tables: Vec::new(),
             by_id: HashMap::default(),
+            recent: [(0, NOWHERE); RECENT],
             limit: limits.table_maps,
         }
     }
@@ -80,11 +91,16 @@ impl TableMaps {
         let reader = Reader::at(event, format.body_offset(EventType::TABLE_MAP))?;
         let body = reader.rest();
         let id = id_of(format, body)?;
-        let is_known = matches!(self.by_id.get(&id), Some(table) if table.body == body);
+        let mut place = self.place(id);
+        let is_known = matches!(self.tables.get(place as usize), Some(table) if table.body == body);
         if !is_known {
-            self.learn(format, event, body, id)?;
+            place = self.learn(format, event, body, id)?;
         }
-        self.get(id).ok_or_else(|| unknown(id))
+        if let Some(recent) = self.recent.get_mut(id as usize % RECENT) {
+            *recent = (id, place);
+        }
+        let table = self.tables.get(place as usize);
+        table.ok_or_else(|| unknown(id))
     }
 
     #[cold]
@@ -94,31 +110,49 @@ impl TableMaps {
         event: &[u8],
         body: &[u8],
         id: u64,
-    ) -> Result<()> {
+    ) -> Result<u32> {
         let map = TableMap::decode(format, event)?;
-        let columns = map.columns()?;
-        if self.by_id.len() >= self.limit && !self.by_id.contains_key(&id) {
+        let table = MappedTable {
+            body: body.to_vec(),
+            flags: map.flags,
+            database: map.database.into(),
+            table: map.table.into(),
+            columns: map.columns()?,
+        };
+        let place = self.place(id);
+        if let Some(known) = self.tables.get_mut(place as usize) {
+            *known = table;
+            return Ok(place);
+        }
+        if self.tables.len() >= self.limit {
             // Ids only grow, so most of these will not come again; a statement of more tables than
             // this does not find its first ones, which is an error then.
-            self.by_id.clear();
+            self.clear();
         }
-        self.by_id.insert(
-            id,
-            MappedTable {
-                body: body.to_vec(),
-                flags: map.flags,
-                database: map.database.into(),
-                table: map.table.into(),
-                columns,
-            },
-        );
-        Ok(())
+        let place = self.tables.len() as u32;
+        self.tables.push(table);
+        self.by_id.insert(id, place);
+        Ok(place)
     }
 
     /// The table with this id.
     #[inline]
     pub fn get(&self, table_id: u64) -> Option<&MappedTable> {
-        self.by_id.get(&table_id)
+        self.tables.get(self.place(table_id) as usize)
+    }
+
+    /// Where the table with this id is, or [`NOWHERE`].
+    #[inline]
+    fn place(&self, id: u64) -> u32 {
+        match self.recent.get(id as usize % RECENT) {
+            Some((recent, place)) if *recent == id => *place,
+            _ => self.old_place(id),
+        }
+    }
+
+    #[cold]
+    fn old_place(&self, id: u64) -> u32 {
+        self.by_id.get(&id).copied().unwrap_or(NOWHERE)
     }
 
     /// The table that a row event belongs to.
@@ -133,7 +167,9 @@ impl TableMaps {
 
     /// Forgets all tables: at the start of a stream or file, whose ids are its own.
     pub fn clear(&mut self) {
+        self.tables.clear();
         self.by_id.clear();
+        self.recent = [(0, NOWHERE); RECENT];
     }
 }
 

@@ -11,7 +11,7 @@ pub use temporal::{Date, DateTime, Time, Timestamp};
 pub use text::{TextStyle, write_escaped};
 
 use super::{Column, ColumnKind, JsonDocument};
-use crate::{Error, ErrorKind, Result};
+use crate::Result;
 
 /// A value of a column. Bytes are borrowed from the row.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,89 +74,131 @@ impl Column {
     /// [`ErrorKind::Malformed`] where `bytes` are too few.
     #[inline]
     pub fn decode<'a>(&self, bytes: &'a [u8]) -> Result<Value<'a>> {
-        self.decode_content(self.content(bytes)?)
+        let mut found = Value::Null;
+        match self.pass(bytes, |value| found = value) {
+            Ok(_) => Ok(found),
+            Err(error) => Err(error),
+        }
     }
 
-    /// The value at the front of `bytes`, and what is behind it.
+    /// Gives the value at the front of `bytes` to `each`, and returns what is behind it.
+    ///
+    /// One decision for each value: the kind says both how long it is and what its bytes mean. And every
+    /// kind calls `each` for itself: where their values met, each would be put together from its bytes.
     #[inline]
-    pub(super) fn split_value<'a>(&self, bytes: &'a [u8]) -> Result<(Value<'a>, &'a [u8])> {
-        let (content, behind) = self.split(bytes)?;
-        Ok((self.decode_content(content)?, behind))
-    }
-
-    /// The value without its length prefix.
-    #[inline]
-    fn decode_content<'a>(&self, content: &'a [u8]) -> Result<Value<'a>> {
-        let value = match self.kind {
-            ColumnKind::Null => Some(Value::Null),
-            ColumnKind::TinyInt => content
-                .first_chunk()
-                .map(|bytes| self.integer(u64::from(u8::from_le_bytes(*bytes)), 1)),
-            ColumnKind::SmallInt => content
-                .first_chunk()
-                .map(|bytes| self.integer(u64::from(u16::from_le_bytes(*bytes)), 2)),
-            ColumnKind::MediumInt => content
-                .first_chunk()
-                .map(|&[a, b, c]| self.integer(u64::from(u32::from_le_bytes([a, b, c, 0])), 3)),
-            ColumnKind::Int => content
-                .first_chunk()
-                .map(|bytes| self.integer(u64::from(u32::from_le_bytes(*bytes)), 4)),
-            ColumnKind::BigInt => content
-                .first_chunk()
-                .map(|bytes| self.integer(u64::from_le_bytes(*bytes), 8)),
-            ColumnKind::Float => content
-                .first_chunk()
-                .map(|bytes| Value::Float(f32::from_le_bytes(*bytes))),
-            ColumnKind::Double => content
-                .first_chunk()
-                .map(|bytes| Value::Double(f64::from_le_bytes(*bytes))),
-            ColumnKind::Decimal => Some(Value::Decimal(Decimal {
-                bytes: content,
-                precision: self.precision(),
-                scale: self.scale(),
-            })),
-            ColumnKind::Bit => Some(Value::Bit(content)),
-            ColumnKind::Year => content.first().map(|byte| match byte {
-                0 => Value::Year(0),
-                byte => Value::Year(1900 + u16::from(*byte)),
+    pub(super) fn pass<'a>(
+        &self,
+        bytes: &'a [u8],
+        each: impl FnOnce(Value<'a>),
+    ) -> Result<&'a [u8]> {
+        let behind = match self.kind {
+            ColumnKind::Null => {
+                each(Value::Null);
+                Some(bytes)
+            }
+            ColumnKind::TinyInt => front(bytes, |[a]| each(self.integer(u64::from(a), 1))),
+            ColumnKind::SmallInt => front(bytes, |bytes| {
+                each(self.integer(u64::from(u16::from_le_bytes(bytes)), 2));
             }),
-            ColumnKind::Date => content
-                .first_chunk()
-                .map(|bytes| Value::Date(Date::from_packed(*bytes))),
-            ColumnKind::Time => Some(Value::Time(Time::from_packed(content, self.meta as u8))),
-            ColumnKind::DateTime => Some(Value::DateTime(DateTime::from_packed(
-                content,
-                self.meta as u8,
-            ))),
-            ColumnKind::Timestamp => Some(Value::Timestamp(Timestamp::from_packed(
-                content,
-                self.meta as u8,
-            ))),
-            ColumnKind::OldTime => content
-                .first_chunk()
-                .map(|bytes| Value::Time(Time::from_old(*bytes))),
-            ColumnKind::OldDateTime => Some(Value::DateTime(DateTime::from_old(unsigned(content)))),
-            ColumnKind::OldTimestamp => Some(Value::Timestamp(Timestamp {
-                seconds: unsigned(content) as u32,
-                microseconds: 0,
-                fraction_digits: 0,
-            })),
-            ColumnKind::Char if self.collation == Some(BINARY_COLLATION) => Some(Value::Binary {
-                bytes: content,
-                length: self.meta as u16,
+            ColumnKind::MediumInt => front(bytes, |[a, b, c]| {
+                each(self.integer(u64::from(u32::from_le_bytes([a, b, c, 0])), 3));
             }),
+            ColumnKind::Int => front(bytes, |bytes| {
+                each(self.integer(u64::from(u32::from_le_bytes(bytes)), 4));
+            }),
+            ColumnKind::BigInt => front(bytes, |bytes| {
+                each(self.integer(u64::from_le_bytes(bytes), 8));
+            }),
+            ColumnKind::Float => front(bytes, |bytes| {
+                each(Value::Float(f32::from_le_bytes(bytes)));
+            }),
+            ColumnKind::Double => front(bytes, |bytes| {
+                each(Value::Double(f64::from_le_bytes(bytes)));
+            }),
+            ColumnKind::Year => front(bytes, |[year]| {
+                each(Value::Year(match year {
+                    0 => 0,
+                    year => 1900 + u16::from(year),
+                }));
+            }),
+            ColumnKind::Date => front(bytes, |bytes| each(Value::Date(Date::from_packed(bytes)))),
+            ColumnKind::OldTime => front(bytes, |bytes| each(Value::Time(Time::from_old(bytes)))),
+            ColumnKind::OldDateTime => front(bytes, |bytes| {
+                each(Value::DateTime(DateTime::from_old(u64::from_le_bytes(
+                    bytes,
+                ))));
+            }),
+            ColumnKind::OldTimestamp => front(bytes, |bytes| {
+                each(Value::Timestamp(Timestamp {
+                    seconds: u32::from_le_bytes(bytes),
+                    microseconds: 0,
+                    fraction_digits: 0,
+                }));
+            }),
+            ColumnKind::DateTime => self.with_content(bytes, |content| {
+                each(Value::DateTime(DateTime::from_packed(
+                    content,
+                    self.meta as u8,
+                )));
+            }),
+            ColumnKind::Timestamp => self.with_content(bytes, |content| {
+                each(Value::Timestamp(Timestamp::from_packed(
+                    content,
+                    self.meta as u8,
+                )));
+            }),
+            ColumnKind::Time => self.with_content(bytes, |content| {
+                each(Value::Time(Time::from_packed(content, self.meta as u8)));
+            }),
+            ColumnKind::Decimal => self.with_content(bytes, |content| {
+                each(Value::Decimal(Decimal {
+                    bytes: content,
+                    precision: self.precision(),
+                    scale: self.scale(),
+                }));
+            }),
+            ColumnKind::Char if self.collation == Some(BINARY_COLLATION) => {
+                self.with_content(bytes, |content| {
+                    each(Value::Binary {
+                        bytes: content,
+                        length: self.meta as u16,
+                    });
+                })
+            }
             ColumnKind::Char | ColumnKind::VarChar | ColumnKind::Blob => {
-                Some(Value::Bytes(content))
+                self.with_content(bytes, |content| each(Value::Bytes(content)))
             }
-            ColumnKind::Enum => Some(Value::Enum(unsigned(content) as u16)),
-            ColumnKind::Set => Some(Value::Set(unsigned(content))),
-            ColumnKind::Json | ColumnKind::TypedArray => {
-                Some(Value::Json(JsonDocument::new(content)))
+            ColumnKind::Bit => self.with_content(bytes, |content| each(Value::Bit(content))),
+            ColumnKind::Enum => self.with_content(bytes, |content| {
+                each(Value::Enum(unsigned(content) as u16));
+            }),
+            ColumnKind::Set => self.with_content(bytes, |content| {
+                each(Value::Set(unsigned(content)));
+            }),
+            ColumnKind::Json | ColumnKind::TypedArray => self.with_content(bytes, |content| {
+                each(Value::Json(JsonDocument::new(content)));
+            }),
+            ColumnKind::Geometry => {
+                self.with_content(bytes, |content| each(Value::Geometry(content)))
             }
-            ColumnKind::Geometry => Some(Value::Geometry(content)),
-            ColumnKind::Vector => Some(Value::Vector(content)),
+            ColumnKind::Vector => self.with_content(bytes, |content| each(Value::Vector(content))),
         };
-        value.ok_or_else(|| self.short(content.len()))
+        match behind {
+            Some(behind) => Ok(behind),
+            None => Err(self.cut(bytes.len())),
+        }
+    }
+
+    /// Looks at the content of the value at the front of `bytes`, and returns what is behind it.
+    #[inline]
+    fn with_content<'a>(&self, bytes: &'a [u8], look: impl FnOnce(&'a [u8])) -> Option<&'a [u8]> {
+        match self.split(bytes) {
+            Some((content, behind)) => {
+                look(content);
+                Some(behind)
+            }
+            None => None,
+        }
     }
 
     /// An integer of `length` bytes.
@@ -169,13 +211,17 @@ impl Column {
             Value::Int((number << unused) as i64 >> unused)
         }
     }
+}
 
-    #[cold]
-    fn short(&self, length: usize) -> Error {
-        Error::new(
-            ErrorKind::Malformed,
-            format!("value of {length} bytes in a {:?} column", self.kind),
-        )
+/// Looks at the first `N` bytes, and returns what is behind them.
+#[inline]
+fn front<const N: usize>(bytes: &[u8], look: impl FnOnce([u8; N])) -> Option<&[u8]> {
+    match bytes.split_first_chunk() {
+        Some((front, behind)) => {
+            look(*front);
+            Some(behind)
+        }
+        None => None,
     }
 }
 
