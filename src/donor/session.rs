@@ -9,6 +9,7 @@ use super::clone;
 use super::dump::{Agreement, Dump, DumpTicket, Ending};
 use super::shared::Shared;
 use super::snapshots::Held;
+use super::source::file_bytes;
 use super::variables::{Asker, Variables};
 use crate::net::Accepted;
 use crate::wire::clone::CloneRequest;
@@ -229,10 +230,11 @@ impl<'a> Session<'a> {
             Statement::ShowWarnings => Some(table(&["Level", "Code", "Message"], [])),
             Statement::ShowBinaryLogs => {
                 let files = self.shared.source.files().map_err(internal)?;
-                let rows = files.into_iter().map(|file| {
-                    let size = std::fs::metadata(&file.path).map_or(0, |file| file.len());
-                    vec![file.name, size.to_string(), "No".to_owned()]
-                });
+                let mut rows = Vec::with_capacity(files.len());
+                for file in files {
+                    let size = file_bytes(&*self.shared.source, &file).map_err(internal)?;
+                    rows.push(vec![file.name, size.to_string(), "No".to_owned()]);
+                }
                 Some(table(&["Log_name", "File_size", "Encrypted"], rows))
             }
             Statement::ShowBinaryLogStatus => {

@@ -14,7 +14,7 @@ use crate::binlog::{
     PreviousGtidsEvent, RotateEvent,
 };
 use crate::donor::source::events::{EventFile, Next};
-use crate::donor::source::{History, LogEnd, LogFile, LogSource, decode_gtid, is_gtid};
+use crate::donor::source::{History, LogEnd, LogFile, LogSource, decode_gtid, file_bytes, is_gtid};
 use crate::donor::throttle::Throttle;
 use crate::gtid::GtidSet;
 use crate::net::{Accepted, Closer, Input};
@@ -176,7 +176,7 @@ impl Sender<'_> {
                 "Client requested source to start replication from position < 4",
             ));
         }
-        let size = std::fs::metadata(&file.path).map_or(0, |metadata| metadata.len());
+        let size = file_bytes(self.dump.source, &file).map_err(|e| self.unreadable(&e))?;
         if self.command.position > size {
             return Err(refuse(
                 "Client requested source to start replication from position > file size",

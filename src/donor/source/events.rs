@@ -59,7 +59,7 @@ impl EventFile {
             length: 0,
             event_bytes: limits.event_bytes,
         };
-        events.fill(MAGIC.len())?;
+        events.fill(MAGIC.len(), MAGIC.len() as u64)?;
         match events.waiting().first_chunk::<4>() {
             Some(&MAGIC) => {}
             Some(b"\xfdbin") => {
@@ -132,7 +132,7 @@ impl EventFile {
     pub(in crate::donor) fn next(&mut self, limit: u64) -> Result<Next> {
         self.pass();
         let behind_header = self.offset + EventHeader::SIZE as u64;
-        if behind_header > limit || !self.fill(EventHeader::SIZE)? {
+        if behind_header > limit || !self.fill(EventHeader::SIZE, limit)? {
             return Ok(Next::Beyond(behind_header));
         }
         let header = EventHeader::decode(self.waiting())
@@ -150,7 +150,7 @@ impl EventFile {
             .at_offset(self.offset));
         }
         let behind = self.offset + length as u64;
-        if behind > limit || length <= self.buffer.len() && !self.fill(length)? {
+        if behind > limit || length <= self.buffer.len() && !self.fill(length, limit)? {
             return Ok(Next::Beyond(behind));
         }
         self.length = length;
@@ -267,15 +267,21 @@ impl EventFile {
         self.offset += length as u64;
     }
 
-    /// Reads until `wanted` bytes wait, which fit the buffer; whether there are so many.
-    fn fill(&mut self, wanted: usize) -> Result<bool> {
+    /// Reads until `wanted` bytes wait, which fit the buffer and are in front of `limit`; whether there are
+    /// so many. What stands behind `limit` is not read, because it may change: zeros that were written
+    /// ahead do.
+    fn fill(&mut self, wanted: usize, limit: u64) -> Result<bool> {
         if self.end - self.start < wanted && self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
         while self.end - self.start < wanted {
+            let there = self.offset + (self.end - self.start) as u64;
+            let may_come = usize::try_from(limit.saturating_sub(there)).unwrap_or(usize::MAX);
             let room = self.buffer.get_mut(self.end..).unwrap_or_default();
+            let count = room.len().min(may_come);
+            let room = room.get_mut(..count).unwrap_or_default();
             match self.file.read(room) {
                 Ok(0) => return Ok(false),
                 Ok(count) => self.end += count,

@@ -13,6 +13,7 @@ mod member;
 
 use std::any::Any;
 use std::fmt;
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ use crate::target::store::Snapshot;
 
 /// Binary logs that can be served.
 ///
-/// Files are written at their end only; all but the newest are complete. A file may be removed at any
+/// Files are written at their end only; all but the newest are complete. The newest may be longer than what
+/// is in it, with zeros that were written ahead. A file may be removed at any
 /// time: whoever has it open reads on.
 pub trait LogSource: fmt::Debug + Send + Sync + 'static {
     /// As whom the logs are served.
@@ -63,6 +65,19 @@ pub trait LogSource: fmt::Debug + Send + Sync + 'static {
     fn snapshot(&self) -> Result<Option<Snapshot>> {
         Ok(None)
     }
+}
+
+/// How much there is in a file.
+///
+/// # Errors
+/// As [`LogSource::files`].
+pub(super) fn file_bytes(source: &dyn LogSource, file: &LogFile) -> Result<u64> {
+    let end = source.end()?;
+    if end.file == file.name {
+        return Ok(end.bytes);
+    }
+    // One that was purged has nothing any more.
+    Ok(fs::metadata(&file.path).map_or(0, |metadata| metadata.len()))
 }
 
 /// As whom a donor serves: what replicas ask before they begin.
