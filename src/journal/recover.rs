@@ -169,12 +169,11 @@ impl Reading<'_, '_> {
             if scan.has_previous
                 && let Some(position) = from.take()
             {
-                if position.offset < scan.end.offset || position.offset > reader.length() {
+                if position.offset < scan.end.offset || !reader.reaches(position.offset)? {
                     return Err(Error::new(
                         ErrorKind::TargetCorrupt,
                         format!(
-                            "a segment of the log ends at {} and was known to reach {}",
-                            reader.length(),
+                            "a segment of the log ends before {}, which it was known to reach",
                             position.offset
                         ),
                     )

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::compose::MAGIC;
+use super::compose::{CHECKSUM, MAGIC};
 use super::disk::io_error;
 use crate::binlog::EventHeader;
 use crate::{Error, ErrorKind, Limits, Result};
@@ -87,6 +87,20 @@ impl SegmentReader {
             .map_err(|error| io_error("read the log", &self.path, error))?
             .len();
         Ok(())
+    }
+
+    /// Whether events reach up to `offset`: neither the file nor zeros in place of them end before it.
+    /// It goes on somewhere else then.
+    pub(crate) fn reaches(&mut self, offset: u64) -> Result<bool> {
+        // No event is shorter, nor has zeros alone so far from its end.
+        const LEAST: usize = EventHeader::SIZE + CHECKSUM.size();
+        if offset > self.length {
+            return Ok(false);
+        }
+        self.seek(offset.saturating_sub(LEAST as u64))?;
+        let is_there = self.fill(LEAST)?;
+        let mut end = self.waiting().iter().take(LEAST);
+        Ok(is_there && end.any(|byte| *byte != 0))
     }
 
     /// Goes on at another offset.

@@ -97,14 +97,18 @@ fn a_log_that_ends_before_its_checkpoint_is_damaged() {
     drop(store);
     let log = directory.path().join("binlog.000001");
     let whole = fs::read(&log).unwrap();
-    fs::write(&log, &whole[..whole.len() - 1]).unwrap();
-    for error in [
-        Store::open(directory.path()).map(drop).unwrap_err(),
-        Store::open_read_only(directory.path())
-            .map(drop)
-            .unwrap_err(),
-    ] {
-        assert_eq!(error.kind(), ErrorKind::TargetCorrupt, "{error}");
+    let mut zeros = whole[..whole.len() - 40].to_vec();
+    zeros.resize(whole.len() + 1000, 0);
+    for image in [&whole[..whole.len() - 1], &zeros] {
+        fs::write(&log, image).unwrap();
+        for error in [
+            Store::open(directory.path()).map(drop).unwrap_err(),
+            Store::open_read_only(directory.path())
+                .map(drop)
+                .unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::TargetCorrupt, "{error}");
+        }
     }
     fs::remove_file(&log).unwrap();
     let error = Store::open(directory.path()).unwrap_err();
