@@ -9,6 +9,9 @@ use std::sync::{Arc, atomic::AtomicI64, atomic::Ordering};
 
 use crate::{Error, ErrorKind};
 
+/// What zeros are written from.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
 /// Does writes, syncs, renames and removals; every clone counts on the same fault.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disk {
@@ -78,12 +81,12 @@ impl Disk {
             .open(path)
     }
 
-    /// An existing file, to be written to at `end`, where it is cut.
-    pub(crate) fn open_at(&self, path: &Path, end: u64) -> io::Result<File> {
+    /// An existing file, to be written to at `end`; it is cut at `length`, which is not before that.
+    pub(crate) fn open_at(&self, path: &Path, end: u64, length: u64) -> io::Result<File> {
         self.step()?;
         let mut file = OpenOptions::new().read(true).write(true).open(path)?;
-        if file.metadata()?.len() != end {
-            file.set_len(end)?;
+        if file.metadata()?.len() != length {
+            file.set_len(length)?;
             file.sync_all()?;
         }
         file.seek(SeekFrom::Start(end))?;
@@ -98,6 +101,20 @@ impl Disk {
             return Err(error);
         }
         file.write_all(bytes)
+    }
+
+    /// Writes zeros from one offset up to another, and comes back to where the file stood.
+    pub(crate) fn write_zeros(&self, mut file: &File, from: u64, to: u64) -> io::Result<()> {
+        self.step()?;
+        let position = file.stream_position()?;
+        file.seek(SeekFrom::Start(from))?;
+        let mut left = to.saturating_sub(from);
+        while left > 0 {
+            let count = left.min(ZEROS.len() as u64);
+            file.write_all(&ZEROS[..count as usize])?;
+            left -= count;
+        }
+        file.seek(SeekFrom::Start(position)).map(drop)
     }
 
     /// Takes the space for `length` bytes from `offset` on, without a change of the file's length, so

@@ -1,6 +1,9 @@
 //! The journal: a log that is open for writing.
 
+mod ahead;
 mod parts;
+mod purge;
+mod spare;
 
 use std::fs::File;
 use std::path::Path;
@@ -16,6 +19,7 @@ use crate::binlog::{EventHeader, EventType, FormatDescription};
 use crate::gtid::{Gtid, GtidSet};
 use crate::transaction::{Batch, Transaction};
 use crate::{Error, ErrorKind, Limits, Result};
+use spare::Spare;
 
 /// The version in the format description of a segment into which nothing was written yet.
 const SERVER_VERSION: &str = "9.7.4-rejoin";
@@ -36,6 +40,10 @@ pub struct Journal {
     format: Arc<FormatDescription>,
     /// The end of what was committed.
     end: Position,
+    /// Where the zeros end that stand behind all that was written; no more than that where there are none.
+    ahead: u64,
+    /// The next segment's space, once this one is full enough.
+    spare: Option<Spare>,
     executed: GtidSet,
     /// What was appended since.
     pending: Composer,
@@ -47,6 +55,14 @@ pub struct Journal {
     tail: LogTail,
     /// A write or sync failed: what the disk holds is not known.
     failed: bool,
+}
+
+/// The last segment, its file standing at `end`.
+#[derive(Debug)]
+struct OpenSegment {
+    end: Position,
+    file: File,
+    ahead: u64,
 }
 
 impl Journal {
@@ -99,6 +115,7 @@ impl Journal {
             next,
             &self.format,
             &executed,
+            None,
         )?;
         self.index.store(&self.disk, vec![next])?;
         self.remove(&old);
@@ -122,7 +139,7 @@ impl Journal {
         executed: GtidSet,
     ) -> Result<Self> {
         let format = Arc::new(FormatDescription::new(SERVER_VERSION, CHECKSUM)?);
-        let made = make_segment(&disk, &index, &options, number, &format, &executed)?;
+        let made = make_segment(&disk, &index, &options, number, &format, &executed, None)?;
         index.store(&disk, vec![number])?;
         Ok(Self::at(disk, index, options, format, executed, made))
     }
@@ -143,8 +160,14 @@ impl Journal {
                 end.offset
             );
         }
+        let keeps_zeros = options.writes_ahead() && recovered.torn.is_none() && !recovered.rotated;
+        let length = if keeps_zeros {
+            recovered.length
+        } else {
+            end.offset
+        };
         let file = disk
-            .open_at(&path, end.offset)
+            .open_at(&path, end.offset, length)
             .map_err(|error| io_error("open the log", &path, error))?;
         if options.sync {
             // What the last process has written, and not waited for, counts from now on.
@@ -154,7 +177,12 @@ impl Journal {
         let Recovered {
             executed, format, ..
         } = recovered;
-        let mut journal = Self::at(disk, index, options, format, executed, (end, file));
+        let made = OpenSegment {
+            end,
+            file,
+            ahead: length,
+        };
+        let mut journal = Self::at(disk, index, options, format, executed, made);
         if recovered.rotated {
             journal.next_segment()?;
         } else {
@@ -169,8 +197,10 @@ impl Journal {
         options: JournalOptions,
         format: Arc<FormatDescription>,
         executed: GtidSet,
-        (end, file): (Position, File),
+        segment: OpenSegment,
     ) -> Self {
+        let OpenSegment { end, file, ahead } = segment;
+        Spare::remove_old(&disk, &index);
         let mut pending = Composer::default();
         pending.restart(end.offset);
         Self {
@@ -181,6 +211,8 @@ impl Journal {
             file,
             format,
             end,
+            ahead,
+            spare: None,
             executed,
             pending,
             pending_gtids: Vec::new(),
@@ -279,7 +311,8 @@ impl Journal {
     }
 
     /// Writes what was composed, where the file stands.
-    fn write_pending(&self) -> Result<()> {
+    fn write_pending(&mut self) -> Result<()> {
+        self.write_ahead()?;
         let bytes = self.pending.bytes();
         self.reserve(
             self.pending.offset() - bytes.len() as u64,
@@ -312,6 +345,7 @@ impl Journal {
         self.pending.restart(self.end.offset);
         self.pending.shrink_to(KEPT_CAPACITY);
         self.tail.publish(self.end);
+        self.begin_spare();
     }
 
     /// Waits until everything that was committed is on the disk: for logs whose commits do not.
@@ -342,6 +376,8 @@ impl Journal {
         self.disk
             .write(&self.file, self.pending.bytes())
             .map_err(|error| self.io_error("write to the log", error))?;
+        self.cut_ahead(self.pending.offset())
+            .map_err(|error| self.io_error("cut the log", error))?;
         self.mark_in_use(false)?;
         self.sync_file()?;
         self.next_segment()?;
@@ -352,6 +388,7 @@ impl Journal {
     /// Begins the segment behind one that ends with Rotate.
     fn next_segment(&mut self) -> Result<()> {
         let next = self.end.segment + 1;
+        let spare = self.spare.take_if(|spare| spare.is_done());
         let made = make_segment(
             &self.disk,
             &self.index,
@@ -359,6 +396,7 @@ impl Journal {
             next,
             &self.format,
             &self.executed,
+            spare,
         )?;
         let mut segments = self.index.segments().to_vec();
         segments.push(next);
@@ -367,9 +405,11 @@ impl Journal {
         Ok(())
     }
 
-    fn enter(&mut self, (end, file): (Position, File)) {
+    fn enter(&mut self, segment: OpenSegment) {
+        let OpenSegment { end, file, ahead } = segment;
         self.end = end;
         self.file = file;
+        self.ahead = ahead;
         self.pending.restart(end.offset);
         self.pending_gtids.clear();
         self.clock = Clock::at(0);
@@ -379,65 +419,6 @@ impl Journal {
     /// A handle for those who read the files while they are written.
     pub fn tail(&self) -> LogTail {
         self.tail.clone()
-    }
-
-    /// Removes the oldest segments of which the options say that they need not be kept: never one
-    /// from number `needed` on, nor one that a reader [holds](LogTail::hold), nor the last. Gives how
-    /// many.
-    ///
-    /// # Errors
-    /// [`ErrorKind::TargetIo`] where the index cannot be written: nothing is removed then.
-    pub fn purge(&mut self, needed: u64) -> Result<usize> {
-        let needed = needed
-            .min(self.tail.oldest_held().unwrap_or(u64::MAX))
-            .min(self.end.segment);
-        let segments = self.index.segments().to_vec();
-        let may_go = segments.iter().filter(|number| **number < needed).count();
-        let count = self.count_expired(&segments)?.min(may_go);
-        let Some((gone, kept)) = segments.split_at_checked(count).filter(|_| count > 0) else {
-            return Ok(0);
-        };
-        self.index.store(&self.disk, kept.to_vec())?;
-        self.remove(gone);
-        Ok(count)
-    }
-
-    /// How many of the oldest segments are too old, or too much.
-    fn count_expired(&self, segments: &[u64]) -> Result<usize> {
-        let mut files = Vec::with_capacity(segments.len());
-        for number in segments {
-            let path = self.index.file_path(*number);
-            let metadata = std::fs::metadata(&path)
-                .map_err(|error| io_error("look at the log", &path, error))?;
-            // A clock that was set back makes a file young.
-            let age = metadata
-                .modified()
-                .ok()
-                .and_then(|time| time.elapsed().ok());
-            files.push((metadata.len(), age.unwrap_or_default()));
-        }
-        let mut bytes: u64 = files.iter().map(|(size, _)| size).sum();
-        let mut count = 0;
-        for (size, age) in files {
-            let is_old = self.options.expire_after.is_some_and(|limit| age > limit);
-            let is_too_much = self.options.keep_bytes.is_some_and(|limit| bytes > limit);
-            if !is_old && !is_too_much {
-                break;
-            }
-            bytes -= size;
-            count += 1;
-        }
-        Ok(count)
-    }
-
-    /// Removes files that the index no longer names: one that stays takes space, no more.
-    fn remove(&self, segments: &[u64]) {
-        for number in segments {
-            let path = self.index.file_path(*number);
-            if let Err(error) = self.disk.remove(&path) {
-                log::warn!("cannot remove {}: {error}", path.display());
-            }
-        }
     }
 
     fn mark_in_use(&self, in_use: bool) -> Result<()> {
@@ -481,7 +462,8 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         if !self.failed {
-            // A mark that stays does no harm: opening reads the log either way.
+            // Zeros or a mark that stay do no harm: opening reads the log either way.
+            let _ = self.cut_ahead(self.end.offset);
             let _ = self.mark_in_use(false);
         }
     }
@@ -500,11 +482,12 @@ pub(crate) fn begin_log(
     executed: &GtidSet,
 ) -> Result<()> {
     let format = FormatDescription::new(SERVER_VERSION, CHECKSUM)?;
-    make_segment(disk, &index, options, number, &format, executed)?;
+    make_segment(disk, &index, options, number, &format, executed, None)?;
     index.store(disk, vec![number])
 }
 
-/// Makes a segment with nothing but its head, on the disk before anything names it.
+/// Makes a segment with nothing but its head, on the disk before anything names it: out of `spare`,
+/// where there is one.
 fn make_segment(
     disk: &Disk,
     index: &Index,
@@ -512,12 +495,16 @@ fn make_segment(
     number: u64,
     format: &FormatDescription,
     executed: &GtidSet,
-) -> Result<(Position, File)> {
+    spare: Option<Spare>,
+) -> Result<OpenSegment> {
     let path = index.file_path(number);
     let failed = |error| io_error("begin a segment of the log", &path, error);
     let mut head = Composer::default();
     head.segment_head(format, executed, &own_header(options));
-    let file = disk.create(&path).map_err(failed)?;
+    let (file, ahead) = match spare.and_then(|spare| spare.rename(&path)) {
+        Some(renamed) => renamed,
+        None => (disk.create(&path).map_err(failed)?, 0),
+    };
     disk.write(&file, head.bytes()).map_err(failed)?;
     disk.sync(&file).map_err(failed)?;
     disk.sync_directory(index.directory()).map_err(failed)?;
@@ -526,7 +513,7 @@ fn make_segment(
         offset: head.bytes().len() as u64,
         sequence_number: 0,
     };
-    Ok((end, file))
+    Ok(OpenSegment { end, file, ahead })
 }
 
 /// The header of events that are our own; type, length and position are set where they are written.

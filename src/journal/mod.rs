@@ -27,17 +27,22 @@
 //! and cuts the last segment behind its last whole transaction; zeros behind the end are an end, too.
 //! A fault before the end of a segment that is not the last one is damage, and an error.
 //!
-//! Segments grow as they are written. Written ahead, a sync leaves out the commit of the file system's own
-//! journal, which says how long the file is: of ext4 with a journal one flush of the disk instead of two.
-//! A store did not commit faster for it, but for groups of some KiB on a disk that flushes in 0.1 ms (0.24
-//! and 0.12 ms); and whoever reads the file of a running store, `mysqlbinlog` first of all, takes zeros
-//! for damage.
+//! Segments grow as they are written, unless [`JournalOptions::write_ahead_bytes`] says otherwise. Written
+//! ahead, a sync leaves out the commit of the file system's own journal, which says how long the file is:
+//! of ext4 with a journal one flush of the disk instead of two. A store did not commit faster for it, but
+//! for groups of some KiB on a disk that flushes in 0.1 ms (0.24 and 0.12 ms); and whoever reads the file of
+//! a running store, `mysqlbinlog` first of all, takes zeros for damage.
+//!
+//! ```text
+//! DIR/binlog.000007     fe 62 69 6e, events, 0 0 0 0 ...     while it is open, and after a crash
+//! DIR/binlog.spare      0 0 0 0 ...                          becomes binlog.000008
+//! ```
 //!
 //! - `compose`: events of a transaction as they stand in a file;
 //! - `index`: the list of segments;
 //! - `segment`: reading the events of one segment;
 //! - `recover`: reading a whole log, from a position to its end;
-//! - `log`: the journal that is written to;
+//! - `log`: the journal that is written to; in `log::ahead` and `log::spare` its space before it is needed;
 //! - `reading`: reading a log on while it is written;
 //! - `stored`: a transaction of a relay log that is read in pieces;
 //! - `relay_log`: a log of what is not applied yet: filled at one end, read and purged at the other;
@@ -100,6 +105,19 @@ pub struct JournalOptions {
     /// Whether the space of a group commit is taken before it is written, so that a full disk is
     /// noticed before it has part of a transaction (Linux only). Default false.
     pub reserve: bool,
+    /// A group commit that does not fit writes zeros behind it, up to the next multiple of so many bytes
+    /// (never beyond `segment_bytes`): those that follow find their space there, and their syncs leave the
+    /// file system's journal out. Default 0: the segment grows with each commit. Without effect where
+    /// `sync` is false.
+    ///
+    /// It pays on a disk that flushes in a fraction of a millisecond, for commits of some KiB: those of 4 KiB
+    /// took half the time there (the median, in segments of 2 MiB as well, with all that a rotation is),
+    /// and 256 KiB did what 1 MiB did. Everything is written twice, once as zeros; the commit that writes
+    /// them waits for them. The first 64 MiB of the next segment are written by a thread of their own while
+    /// this one is being filled: space that the disk has to have as well. The file of a running store ends
+    /// with zeros, which `mysqlbinlog` (and `rejoin inspect`) report as damage at its end; a segment that is
+    /// full, or whose store was closed, has none.
+    pub write_ahead_bytes: u64,
 }
 
 impl Default for JournalOptions {
@@ -112,6 +130,7 @@ impl Default for JournalOptions {
             keep_bytes: None,
             sync: true,
             reserve: false,
+            write_ahead_bytes: 0,
         }
     }
 }

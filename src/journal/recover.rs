@@ -27,6 +27,8 @@ pub(crate) struct Recovered {
     pub(crate) format: Arc<FormatDescription>,
     /// Whether the last segment ends with Rotate: its successor was never made.
     pub(crate) rotated: bool,
+    /// How long the last segment's file is. Where nothing is torn, all behind the end are zeros.
+    pub(crate) length: u64,
     /// Bytes behind the end that are no whole transaction, and why.
     pub(crate) torn: Option<(u64, &'static str)>,
 }
@@ -216,6 +218,7 @@ impl Reading<'_, '_> {
             previous: self.previous.clone(),
             format,
             rotated: scan.rotated,
+            length: reader.length(),
             torn: cut.then_some((behind, reason)),
         })
     }

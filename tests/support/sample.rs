@@ -80,7 +80,16 @@ impl Source {
 
     /// A source whose GTIDs have a tag.
     pub fn with_tag(tag: Tag) -> Self {
-        let format = FormatDescription::new("9.7.4", ChecksumAlgorithm::None).unwrap();
+        Self::of("9.7.4", tag)
+    }
+
+    /// A source of another server version.
+    pub fn with_version(version: &str) -> Self {
+        Self::of(version, Tag::NONE)
+    }
+
+    fn of(version: &str, tag: Tag) -> Self {
+        let format = FormatDescription::new(version, ChecksumAlgorithm::None).unwrap();
         let mut event = Vec::new();
         format.encode(0, 1, false, &mut event);
         let mut assembler = Assembler::new(Limits::default(), ChecksumAlgorithm::None);

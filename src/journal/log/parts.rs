@@ -85,6 +85,7 @@ impl Journal {
             self.disk
                 .cut(&self.file, self.end.offset)
                 .map_err(|error| self.io_error("cut the log", error))?;
+            self.ahead = self.ahead.min(self.end.offset);
             self.failed = false;
             self.roll_back();
         }

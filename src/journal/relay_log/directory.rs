@@ -118,6 +118,9 @@ impl RelayLogDirectory {
                 server_id: self.options.server_id,
                 sync: false,
                 reserve: true,
+                // Whoever reads it on has read behind its end, too, and would take the zeros for what
+                // is written there later. Nor does it wait for the disk.
+                write_ahead_bytes: 0,
                 // Purging asks for what is executed, and nothing else.
                 expire_after: None,
                 keep_bytes: Some(0),
