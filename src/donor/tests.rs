@@ -582,10 +582,21 @@ fn the_rate_is_kept_and_raised_meanwhile() {
 /// A store is written, rotated and purged while a joiner reads from it.
 #[test]
 fn a_member_serves_its_own_log_while_it_writes_it() {
-    let directory = tempfile::tempdir().unwrap();
     let mut options = StoreOptions::default();
-    options.journal.segment_bytes = 2000;
     options.journal.sync = false;
+    serves_its_own_log(options);
+}
+
+#[test]
+fn a_member_serves_its_own_log_while_it_writes_ahead() {
+    let mut options = StoreOptions::default();
+    options.journal.write_ahead_bytes = 900;
+    serves_its_own_log(options);
+}
+
+fn serves_its_own_log(mut options: StoreOptions) {
+    let directory = tempfile::tempdir().unwrap();
+    options.journal.segment_bytes = 2000;
     options.journal.keep_bytes = Some(6000);
     let mut store = Store::open_with(directory.path(), options).unwrap();
     let identity = SourceIdentity {
@@ -644,6 +655,29 @@ fn a_member_serves_its_own_log_while_it_writes_it() {
             }
         }
     }
+}
+
+/// What is written ahead is nothing to a donor in another process.
+#[test]
+fn a_log_that_is_written_ahead_ends_where_its_transactions_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = StoreOptions::default();
+    options.journal.write_ahead_bytes = 100_000;
+    let mut store = Store::open_with(directory.path(), options).unwrap();
+    let mut source = Source::new();
+    source.statement("CREATE DATABASE d");
+    store.apply(&source.take()).unwrap();
+    let file = fs::metadata(directory.path().join(FILES[0])).unwrap();
+    assert_eq!(file.len(), 100_000);
+    let end = store.log_position().offset;
+    let donor = donor(directory.path());
+    let mut client = Client::connect(&donor, "recovery", "secret");
+    client.execute(CRC32);
+    let (events, error) = client.dump(&by_position(FILES[0], 4));
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(events.last().unwrap()[4], EventType::QUERY.0);
+    let (_, error) = client.dump(&by_position(FILES[0], u32::try_from(end).unwrap() + 1));
+    assert!(error.unwrap().message().contains("position > file size"));
 }
 
 #[test]

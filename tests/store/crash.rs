@@ -40,6 +40,14 @@ fn options() -> StoreOptions {
     options
 }
 
+/// A log that is written ahead by about a hundred transactions at a time, and purged.
+fn ahead() -> StoreOptions {
+    let mut options = options();
+    options.journal.write_ahead_bytes = 30_000;
+    options.journal.keep_bytes = Some(500_000);
+    options
+}
+
 /// What transaction `number` does, and to the model as well.
 fn changes(number: u64, model: &mut Model) -> Vec<Change> {
     let mut random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -86,6 +94,13 @@ fn model_at(count: u64) -> Model {
 fn writer() {
     if let Some(directory) = env::var_os(DIRECTORY) {
         write(&mut Store::open_with(directory, options()).unwrap());
+    }
+}
+
+#[test]
+fn writer_ahead() {
+    if let Some(directory) = env::var_os(DIRECTORY) {
+        write(&mut Store::open_with(directory, ahead()).unwrap());
     }
 }
 
@@ -242,10 +257,24 @@ fn killed_at_every_sync_it_has_what_it_acknowledged() {
 }
 
 #[test]
+fn killed_at_every_sync_it_does_where_the_log_is_written_ahead() {
+    kill_at_every_sync("crash::writer_ahead", in_memory);
+}
+
+#[test]
 fn killed_at_any_moment_it_has_what_it_acknowledged() {
+    killed_at_any_moment("crash::writer");
+}
+
+#[test]
+fn killed_at_any_moment_it_does_where_the_log_is_written_ahead() {
+    killed_at_any_moment("crash::writer_ahead");
+}
+
+fn killed_at_any_moment(writer: &str) {
     let directory = tempfile::tempdir().unwrap();
-    let safe = kill_again_and_again("crash::writer", directory.path(), in_memory);
-    // And it goes on: the same process opens it, changes it, and opens it again.
+    let safe = kill_again_and_again(writer, directory.path(), in_memory);
+    // And it goes on: the same process opens it, changes it, and opens it again; of either kind.
     let mut store = Store::open_with(directory.path(), options()).unwrap();
     let mut source = Source::new();
     source.skip_to(safe);

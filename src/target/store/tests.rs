@@ -167,10 +167,23 @@ fn random_transactions(source: &mut Source, count: usize, seed: u64) -> Vec<Mode
 /// restart, and the rows are exactly those of the GTIDs that the store names.
 #[test]
 fn after_any_fault_rows_and_gtids_belong_together() {
+    after_any_fault(JournalOptions::default());
+}
+
+#[test]
+fn after_any_fault_they_do_where_the_log_is_written_ahead() {
+    after_any_fault(JournalOptions {
+        write_ahead_bytes: 1000,
+        keep_bytes: Some(5000),
+        ..JournalOptions::default()
+    });
+}
+
+fn after_any_fault(journal: JournalOptions) {
     let options = StoreOptions {
         journal: JournalOptions {
             segment_bytes: 3000,
-            ..JournalOptions::default()
+            ..journal
         },
         checkpoint_log_bytes: 1000,
         ..StoreOptions::default()
