@@ -8,11 +8,12 @@ use crate::Result;
 
 impl Journal {
     /// Removes the oldest segments of which the options say that they need not be kept: never one
-    /// from number `needed` on, nor one that a reader [holds](crate::journal::LogTail::hold), nor the last. Gives how
-    /// many.
+    /// from number `needed` on, nor one that a reader [holds](crate::journal::LogTail::hold), nor the
+    /// last. Gives how many.
     ///
     /// # Errors
-    /// [`ErrorKind::TargetIo`](crate::ErrorKind::TargetIo) where the index cannot be written: nothing is removed then.
+    /// [`ErrorKind::TargetIo`](crate::ErrorKind::TargetIo) where the index cannot be written: nothing is
+    /// removed then.
     pub fn purge(&mut self, needed: u64) -> Result<usize> {
         let needed = needed
             .min(self.tail.oldest_held().unwrap_or(u64::MAX))
