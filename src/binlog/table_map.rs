@@ -13,7 +13,7 @@
 
 use super::column::Column;
 use super::reader::{Reader, bit, put_packed};
-use super::{ColumnKind, EventType, FormatDescription};
+use super::{ColumnKind, EventHeader, EventType, FormatDescription};
 use crate::{Error, ErrorKind, Result};
 
 /// Longest name of a database or table, in bytes (64 characters of three bytes).
@@ -189,6 +189,39 @@ impl<'a> TableMap<'a> {
             }
         }
         Ok(key)
+    }
+
+    /// The whole event (without a checksum) with this primary key, of columns and prefixes as
+    /// [`primary_key`](Self::primary_key) gives them; `event` is what this map was read from, in which there
+    /// is none.
+    pub(crate) fn with_primary_key(&self, event: &[u8], key: &[(usize, u32)]) -> Vec<u8> {
+        let has_prefix = key.iter().any(|(_, prefix)| *prefix > 0);
+        let mut value = Vec::new();
+        for &(column, prefix) in key {
+            put_packed(column as u64, &mut value);
+            if has_prefix {
+                put_packed(u64::from(prefix), &mut value);
+            }
+        }
+        let mut completed = event.to_vec();
+        completed.push(if has_prefix {
+            optional::PRIMARY_KEY_WITH_PREFIX
+        } else {
+            optional::SIMPLE_PRIMARY_KEY
+        });
+        put_packed(value.len() as u64, &mut completed);
+        completed.extend_from_slice(&value);
+        let length = completed.len() as u32;
+        let at = EventHeader::LENGTH_OFFSET;
+        if let Some(place) = completed.get_mut(at..at + 4) {
+            place.copy_from_slice(&length.to_le_bytes());
+        }
+        completed
+    }
+
+    /// Whether readers of the event look for optional metadata.
+    pub(crate) fn reads_optional_metadata(&self) -> bool {
+        self.reads_optional
     }
 
     pub(super) fn encode_body(&self, out: &mut Vec<u8>) {

@@ -50,7 +50,8 @@ fn recover(options: &Recover, progress: &Progress, last: &mut Option<Status>) ->
         replica_parallel_workers: usize::from(options.replica_parallel_workers),
         ..StoreOptions::default()
     };
-    let store = Store::open_with(&options.store, store_options)?;
+    let store =
+        Store::open_with(&options.store, store_options)?.with_key_source(group.key_source());
     let reader = store.reader();
     let builder = Member::builder(group, store)
         .settings(options.settings.settings())

@@ -14,6 +14,8 @@ mod rejoin;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(crate) use mysql::table_now;
+
 use crate::gtid::{GtidSet, Uuid};
 use crate::net::{BinlogStream, Closer, ConnectOptions, Connection, DumpRequest, Endpoint};
 use crate::target::schema::Catalog;

@@ -8,5 +8,5 @@ mod view;
 pub(crate) use feed::News;
 pub use feed::{Feed, Group, Joined, NotDelivered};
 pub use local::LocalGroup;
-pub use mysql::MySqlGroup;
+pub use mysql::{GroupKeys, MySqlGroup};
 pub use view::{Cut, GroupMember, MemberState, View};

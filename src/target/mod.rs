@@ -13,6 +13,7 @@ mod clone;
 #[cfg(feature = "disk")]
 pub mod disk;
 pub mod key;
+mod key_source;
 pub mod schema;
 pub mod store;
 pub(crate) mod tables;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 pub use clone::{
     CloneDonor, CloneFailure, CloneProgress, CloneReader, CloneRecipient, CloneSnapshot,
 };
+pub use key_source::{GroupTable, KeySource};
 
 use crate::Error;
 use crate::gtid::GtidSet;

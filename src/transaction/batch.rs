@@ -240,6 +240,24 @@ impl<'a> Transaction<'a> {
             .unwrap_or_default()
     }
 
+    /// The transaction in a batch of its own, with others in the place of some of its events, which are
+    /// given by their number. The length that its GTID event says is that of before: whoever writes it to
+    /// a log sets it.
+    pub(crate) fn with_events(&self, others: &[(usize, Vec<u8>)]) -> Batch {
+        let mut batch = Batch::new();
+        batch.push(self);
+        batch.bytes.clear();
+        for (number, (_, event)) in self.events().enumerate() {
+            let other = others.iter().find(|(at, _)| *at == number);
+            let event = other.map_or(event, |(_, event)| event);
+            batch.bytes.extend_from_slice(event);
+        }
+        if let Some(entry) = batch.entries.first_mut() {
+            entry.end = batch.bytes.len();
+        }
+        batch
+    }
+
     /// Its events one by one.
     #[inline]
     pub fn events(&self) -> Events<'a> {

@@ -15,6 +15,7 @@
 
 mod reader;
 mod schema;
+mod table;
 
 use std::time::Instant;
 
@@ -25,6 +26,7 @@ use crate::target::CloneSnapshot;
 use crate::{Error, ErrorKind, Result};
 
 use reader::Reader;
+pub(crate) use table::table_now;
 
 /// Sessions that read at the same time.
 const READERS: usize = 4;

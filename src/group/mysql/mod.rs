@@ -9,11 +9,13 @@
 //!
 //! Nothing is joined in the group's own sense: it neither sees nor waits for this member.
 
+mod keys;
 mod members;
 mod monitor;
 mod survey;
 mod tail;
 
+pub use keys::GroupKeys;
 pub use survey::{Logs, Survey, Visit};
 
 use std::sync::Arc;
@@ -108,6 +110,16 @@ impl MySqlGroup {
             inner.donor_options = change(inner.options.clone());
         }
         self
+    }
+}
+
+impl MySqlGroup {
+    /// Asks the group's members for the keys of tables that no statement of the log has made: to be given
+    /// to a store, as [`Store::with_key_source`](crate::target::store::Store::with_key_source) has it.
+    ///
+    /// The login is that with which the group is looked at; it needs SELECT on the tables.
+    pub fn key_source(&self) -> GroupKeys {
+        GroupKeys::new(Arc::clone(&self.inner))
     }
 }
 

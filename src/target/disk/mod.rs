@@ -44,7 +44,7 @@ use crate::target::store::{RELAY_LOGS, parallel_workers};
 use crate::target::tables;
 use crate::target::tables::apply::Applier;
 use crate::target::tables::clone::Copy;
-use crate::target::{CloneRecipient, Target};
+use crate::target::{CloneRecipient, KeySource, Target};
 use crate::transaction::Batch;
 use crate::{Error, ErrorKind, Result};
 
@@ -169,6 +169,14 @@ impl Store {
             failed: false,
             options,
         })
+    }
+
+    /// Has this source asked for the keys of tables that no statement of the log has made; else the rows of
+    /// these are found by all of their columns.
+    #[must_use]
+    pub fn with_key_source(mut self, source: impl KeySource + 'static) -> Self {
+        self.applier.ask(Box::new(source));
+        self
     }
 
     /// A handle from which any number of threads read.

@@ -12,6 +12,11 @@ mod transactions;
 
 // Compiled for each kind of store.
 #[allow(clippy::duplicate_mod)]
+#[path = "../tables/key_tests.rs"]
+mod keys;
+
+// Compiled for each kind of store.
+#[allow(clippy::duplicate_mod)]
 #[path = "../tables/clone_tests.rs"]
 mod cloning;
 

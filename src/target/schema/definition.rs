@@ -250,6 +250,12 @@ impl TableDefinition {
         !self.primary_key.is_empty()
     }
 
+    /// Whether there are columns that no statement has declared.
+    pub(crate) fn is_partly_unknown(&self) -> bool {
+        let mut columns = self.columns.iter();
+        columns.any(|column| column.default == ColumnDefault::Unknown)
+    }
+
     /// The columns of the row events, where the definition is known.
     pub fn physical_columns(&self) -> Option<Vec<Column>> {
         self.columns

@@ -50,7 +50,7 @@ use crate::journal::{Journal, JournalOptions, LogTail, Position};
 use crate::target::tables;
 use crate::target::tables::apply::{Applier, GroupLog};
 use crate::target::tables::clone::Copy;
-use crate::target::{CloneRecipient, Target};
+use crate::target::{CloneRecipient, KeySource, Target};
 use crate::transaction::{Batch, Transaction};
 use crate::{Error, ErrorKind, Limits, Result};
 
@@ -236,6 +236,14 @@ impl Store {
         state.position = recovered.end;
         check_replayed(&state, &recovered.executed)?;
         Ok(Snapshot::new(Arc::new(state)))
+    }
+
+    /// Has this source asked for the keys of tables that no statement of the log has made; else the rows of
+    /// these are found by all of their columns.
+    #[must_use]
+    pub fn with_key_source(mut self, source: impl KeySource + 'static) -> Self {
+        self.applier.ask(Box::new(source));
+        self
     }
 
     /// A handle from which any number of threads read.

@@ -14,6 +14,11 @@ use crate::sample::Source;
 #[path = "../tables/tests.rs"]
 mod transactions;
 
+// Compiled for each kind of store.
+#[allow(clippy::duplicate_mod)]
+#[path = "../tables/key_tests.rs"]
+mod keys;
+
 use transactions::{delete, dump, insert, items, memory_directory, source, update};
 
 /// Has what was applied read from elsewhere when the store is opened next.

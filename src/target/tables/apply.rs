@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread;
 
-use super::binding::{bind, is_keyless, key_of, take_key};
+use super::answers::Answers;
+use super::binding::{bind, is_keyless, is_untold, key_of, take_key};
 use super::lanes::{AtOnce, Lanes, Sink, TableRows};
 use super::rows::is_whole;
 use super::state::State;
@@ -14,6 +15,7 @@ use crate::binlog::{
     EventHeader, EventType, FormatDescription, QueryEvent, RowsEvent, RowsKind, TableMap,
     XaPrepareEvent,
 };
+use crate::target::KeySource;
 use crate::target::schema::StatementContext;
 use crate::transaction::{Batch, Transaction, TransactionKind, is_rollback};
 use crate::{Error, ErrorKind, Fault, Result};
@@ -34,6 +36,8 @@ pub(crate) struct Applier {
     /// Ids of the table maps of the statement that is being executed.
     open: Vec<u64>,
     at_once: AtOnce,
+    /// The keys that the group tells; `None` where nobody is asked.
+    answers: Option<Answers>,
 }
 
 /// What is told of each transaction of a group.
@@ -63,6 +67,8 @@ struct BoundMap {
     place: Option<usize>,
     /// Whether rows are found by all of their columns.
     is_keyless: bool,
+    /// Whether that is for want of anything that tells their key, so that the group is asked.
+    is_untold: bool,
 }
 
 impl Applier {
@@ -71,6 +77,12 @@ impl Applier {
             workers,
             ..Self::default()
         }
+    }
+
+    /// Has this source asked for keys, where the log tells none. Nobody is asked before that, as when a log
+    /// is replayed.
+    pub(crate) fn ask(&mut self, source: Box<dyn KeySource>) {
+        self.answers = Some(Answers::new(source));
     }
 
     /// Forgets all table maps, after a schema change or a step back.
@@ -128,9 +140,13 @@ impl Applier {
             self.forget();
             log.roll_back();
         }
+        let mut completed = HashMap::new();
         for (index, transaction) in batch.iter().enumerate() {
             let done = self.apply(state, &transaction);
-            let Err(error) = done.and_then(|()| log.append(&transaction)) else {
+            let Err(error) = done.and_then(|()| match self.completed(&transaction) {
+                None => log.append(&transaction),
+                Some(whole) => log_completed(log, completed.entry(index).or_insert(whole)),
+            }) else {
                 continue;
             };
             state.clone_from(before);
@@ -139,11 +155,20 @@ impl Applier {
                 log.roll_back();
                 return Err(error);
             }
-            // Part of that transaction may have been applied: begin the group anew without it.
-            for transaction in batch.iter().take(index) {
-                self.apply(state, &transaction)?;
-            }
-            return Err(error);
+            // Part of that transaction may have been applied: begin the group anew without it, with what the
+            // log was told.
+            let answers = self.answers.take();
+            let again =
+                batch
+                    .iter()
+                    .enumerate()
+                    .take(index)
+                    .try_for_each(|(index, transaction)| {
+                        let told = completed.get(&index).and_then(Batch::first);
+                        self.apply(state, &told.unwrap_or(transaction))
+                    });
+            self.answers = answers;
+            return again.and(Err(error));
         }
         Ok(())
     }
@@ -171,10 +196,18 @@ impl Applier {
             let mut lanes = Lanes::new(scope, self.workers);
             for transaction in batch.iter() {
                 self.transaction(state, &transaction, &mut lanes)?;
-                log.append(&transaction)?;
+                match self.completed(&transaction) {
+                    None => log.append(&transaction)?,
+                    Some(whole) => log_completed(log, &whole)?,
+                }
             }
             lanes.settle(state)
         })
+    }
+
+    /// The transaction that was applied last as it has to stand in the log; `None`: as it came.
+    fn completed(&self, transaction: &Transaction<'_>) -> Option<Batch> {
+        self.answers.as_ref()?.completed(transaction)
     }
 
     fn transaction<'b, R: Rows>(
@@ -185,6 +218,9 @@ impl Applier {
     ) -> Result<()> {
         let gtid = transaction.gtid();
         self.open.clear();
+        if let Some(answers) = &mut self.answers {
+            answers.begin();
+        }
         if state.gtid_executed.contains(gtid) {
             return Err(
                 Error::new(ErrorKind::Internal, "a transaction came a second time").at_gtid(*gtid),
@@ -211,9 +247,13 @@ impl Applier {
     ) -> Result<()> {
         let format = transaction.format();
         let mut savepoints = Vec::new();
-        for (header, event) in transaction.events() {
+        for (at, (header, event)) in transaction.events().enumerate() {
             match header.event_type {
-                EventType::TABLE_MAP => self.table_map(state, format, event, sink)?,
+                EventType::TABLE_MAP => {
+                    if self.table_map(state, format, event, sink)? {
+                        self.complete(state, transaction, (at, &header, event), sink)?;
+                    }
+                }
                 EventType::QUERY => {
                     let query = QueryEvent::decode(format, event)?;
                     self.query(state, &header, &query, &mut savepoints, sink)?;
@@ -254,31 +294,95 @@ impl Applier {
         Ok(())
     }
 
+    /// Binds a table map; whether it may be completed with a key that the group tells.
     fn table_map<'b, R: Rows>(
         &mut self,
         state: &mut State<R>,
         format: &FormatDescription,
         event: &[u8],
         sink: &mut impl Sink<'b, R>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let body = event.get(format.header_length()..).unwrap_or_default();
         let map = TableMap::decode(format, event)?;
         let id = map.table_id;
-        if self.maps.get(&id).is_none_or(|bound| bound.body != body) {
-            sink.settle(state)?;
-            let place = bind(state, &map)?;
-            if self.maps.len() >= MAPS_KEPT && self.open.is_empty() {
-                self.maps.clear();
+        let is_untold = match self.maps.get(&id) {
+            Some(bound) if bound.body == body => bound.is_untold,
+            _ => {
+                sink.settle(state)?;
+                let bound = self.bind(state, &map, body)?;
+                if self.maps.len() >= MAPS_KEPT && self.open.is_empty() {
+                    self.maps.clear();
+                }
+                let is_untold = bound.is_untold;
+                self.maps.insert(id, bound);
+                is_untold
             }
-            let bound = BoundMap {
-                body: body.to_vec(),
-                place,
-                is_keyless: place.is_some_and(|place| is_keyless(state, place)),
-            };
-            self.maps.insert(id, bound);
-        }
+        };
         if !self.open.contains(&id) {
             self.open.push(id);
+        }
+        Ok(is_untold)
+    }
+
+    /// Finds the table that a table map means, and asks for its key where nothing has told it.
+    fn bind<R: Rows>(
+        &mut self,
+        state: &mut State<R>,
+        map: &TableMap<'_>,
+        body: &[u8],
+    ) -> Result<BoundMap> {
+        let place = bind(state, map)?;
+        let mut is_asked = false;
+        if let (Some(answers), Some(place)) = (&mut self.answers, place)
+            && is_untold(state, place, map)?
+        {
+            answers.ask(state, place, map);
+            is_asked = true;
+        }
+        Ok(BoundMap {
+            body: body.to_vec(),
+            place,
+            is_keyless: place.is_some_and(|place| is_keyless(state, place)),
+            is_untold: is_asked,
+        })
+    }
+
+    /// Takes the key that the group has told for the table of a table map, where that is safe by now, and
+    /// writes it into the map, which is given with its number in the transaction.
+    fn complete<'b, R: Rows>(
+        &mut self,
+        state: &mut State<R>,
+        transaction: &Transaction<'_>,
+        (at, header, event): (usize, &EventHeader, &[u8]),
+        sink: &mut impl Sink<'b, R>,
+    ) -> Result<()> {
+        let Some(answers) = &mut self.answers else {
+            return Ok(());
+        };
+        let map = TableMap::decode(transaction.format(), event)?;
+        let Some(bound) = self.maps.get_mut(&map.table_id) else {
+            return Ok(());
+        };
+        let Some(place) = bound.place.filter(|_| bound.is_keyless) else {
+            return Ok(());
+        };
+        let executed = &state.gtid_executed;
+        let Some(key) = answers.due(place, executed, transaction.gtid(), header.timestamp) else {
+            return Ok(());
+        };
+        sink.settle(state)?;
+        let table = state.tables.get(place).and_then(Option::as_ref);
+        let Some(table) = table.filter(|table| answers.is_of(place, table)) else {
+            return Ok(());
+        };
+        let table = Arc::clone(table);
+        match take_key(state, place, &key) {
+            Ok(()) => {
+                bound.is_keyless = false;
+                answers.complete(at, map.with_primary_key(event, &key));
+            }
+            Err(error) if error.fault() == Fault::Target => return Err(error),
+            Err(error) => answers.refuse(place, &table, error.message()),
         }
         Ok(())
     }
@@ -358,7 +462,10 @@ impl Applier {
             Some(Control::Second(phase)) => self.second_phase(state, phase),
             None => {
                 let context = StatementContext::of(query, header.timestamp)?;
-                if schema_change::apply(state, query.statement, &context)? {
+                let answers = self.answers.as_mut();
+                let is_void =
+                    answers.is_some_and(|answers| answers.forget(query.statement, &context));
+                if schema_change::apply(state, query.statement, &context)? || is_void {
                     self.forget();
                 }
                 Ok(())
@@ -377,11 +484,23 @@ impl Applier {
                 "the XA transaction to end was not prepared here",
             ));
         };
-        match prepared.batch.first().filter(|_| commits) {
-            Some(transaction) => self.changes(state, &transaction, &mut AtOnce::default()),
-            None => Ok(()),
-        }
+        let Some(transaction) = prepared.batch.first().filter(|_| commits) else {
+            return Ok(());
+        };
+        // Its table maps are in the log already: a key could not be written there. Those that follow are
+        // bound anew.
+        let answers = self.answers.take();
+        let done = self.changes(state, &transaction, &mut AtOnce::default());
+        self.answers = answers;
+        self.forget();
+        done
     }
+}
+
+fn log_completed(log: &mut impl GroupLog, whole: &Batch) -> Result<()> {
+    whole
+        .iter()
+        .try_for_each(|transaction| log.append(&transaction))
 }
 
 /// Keeps the first part of an XA transaction.

@@ -133,6 +133,22 @@ pub(super) fn is_keyless<R: Rows>(state: &State<R>, place: usize) -> bool {
     table.is_some_and(|table| !table.layout.definition.has_key())
 }
 
+/// Whether nothing has told the key of a table: no statement made it, and the source does not write what
+/// keys there are.
+pub(super) fn is_untold<R: Rows>(
+    state: &State<R>,
+    place: usize,
+    map: &TableMap<'_>,
+) -> Result<bool> {
+    if !is_keyless(state, place) || !map.reads_optional_metadata() {
+        return Ok(false);
+    }
+    let table = state.tables.get(place).and_then(Option::as_ref);
+    let is_adopted = table.is_some_and(|table| table.layout.definition.is_partly_unknown());
+    let has_names = map.columns()?.iter().any(|column| column.name.is_some());
+    Ok(is_adopted && !has_names)
+}
+
 /// Finds the rows of a table by the key that the log shows from now on.
 ///
 /// # Errors

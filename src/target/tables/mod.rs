@@ -8,11 +8,13 @@
 //!
 //! - [`state`]: everything at one commit number, and how it is published;
 //! - [`layout`]: columns, row images, keys;
+//! - [`answers`]: keys that the group tells;
 //! - [`apply`], [`binding`], [`rows`], [`schema_change`], [`xa`]: transactions on a state;
 //! - [`lanes`]: row events on several threads;
 //! - [`clone`]: a donor's data as it is copied;
 //! - [`lookup`], [`row`], [`text`]: keys from values, and rows as hosts and people read them.
 
+mod answers;
 pub(crate) mod apply;
 mod binding;
 pub(crate) mod clone;

@@ -236,7 +236,7 @@ fn a_table_without_a_key_finds_equal_rows_one_by_one() {
     assert!(dump(&store.reader().snapshot()).ends_with("0\tz\tNULL\n"));
 }
 
-fn xa_prepare(one_phase: bool) -> Vec<u8> {
+pub(super) fn xa_prepare(one_phase: bool) -> Vec<u8> {
     let mut body = vec![u8::from(one_phase)];
     body.extend_from_slice(&1u32.to_le_bytes());
     body.extend_from_slice(&3u32.to_le_bytes());
