@@ -46,6 +46,8 @@ impl<'a> TableMap<'a> {
     pub const BIT_LEN_EXACT: u16 = 1;
     /// Foreign keys of a table in another database refer to this one.
     pub const REFERRED_FK_DB: u16 = 2;
+    /// The largest table id.
+    pub(crate) const MAX_ID: u64 = (1 << 48) - 1;
     /// The primary key is one that the server made up.
     pub const GENERATED_INVISIBLE_PK: u16 = 4;
 
@@ -191,10 +193,9 @@ impl<'a> TableMap<'a> {
         Ok(key)
     }
 
-    /// The whole event (without a checksum) with this primary key, of columns and prefixes as
-    /// [`primary_key`](Self::primary_key) gives them; `event` is what this map was read from, in which there
-    /// is none.
-    pub(crate) fn with_primary_key(&self, event: &[u8], key: &[(usize, u32)]) -> Vec<u8> {
+    /// The event of a table map, without its checksum, with this primary key, of columns and prefixes as
+    /// [`primary_key`](Self::primary_key) gives them; there is none in `event`.
+    pub(crate) fn with_primary_key(event: &[u8], key: &[(usize, u32)]) -> Vec<u8> {
         let has_prefix = key.iter().any(|(_, prefix)| *prefix > 0);
         let mut value = Vec::new();
         for &(column, prefix) in key {
@@ -212,11 +213,23 @@ impl<'a> TableMap<'a> {
         put_packed(value.len() as u64, &mut completed);
         completed.extend_from_slice(&value);
         let length = completed.len() as u32;
-        let at = EventHeader::LENGTH_OFFSET;
-        if let Some(place) = completed.get_mut(at..at + 4) {
-            place.copy_from_slice(&length.to_le_bytes());
-        }
+        overwrite(
+            &mut completed,
+            EventHeader::LENGTH_OFFSET,
+            &length.to_le_bytes(),
+        );
         completed
+    }
+
+    /// Gives the event of a table map another table id, and the time and server of `header`.
+    pub(crate) fn renumber(event: &mut [u8], header: &EventHeader, table_id: u64) {
+        let header = EventHeader {
+            length: event.len() as u32,
+            ..*header
+        };
+        overwrite(event, 0, &header.encode());
+        let [id @ .., _, _] = table_id.to_le_bytes();
+        overwrite(event, EventHeader::SIZE, &id);
     }
 
     /// Whether readers of the event look for optional metadata.
@@ -243,6 +256,12 @@ impl<'a> TableMap<'a> {
         out.extend_from_slice(self.metadata);
         out.extend_from_slice(self.null_bits);
         out.extend_from_slice(self.optional);
+    }
+}
+
+fn overwrite(event: &mut [u8], at: usize, bytes: &[u8]) {
+    if let Some(place) = event.get_mut(at..at + bytes.len()) {
+        place.copy_from_slice(bytes);
     }
 }
 

@@ -20,8 +20,9 @@
 //!
 //! A key that is taken is written into the table map of the transaction, as sources with
 //! `binlog_row_metadata=FULL` have it there: the store's own log then tells it without anyone being asked, and
-//! so it does to `mysqlbinlog` and to replicas. XA transactions are in the log before their rows are
-//! applied; they tell and take nothing.
+//! so it does to `mysqlbinlog` and to replicas. Where the transaction is one of other tables, it gets a
+//! table map more, without rows, as servers write them for tables that a statement has opened and not
+//! changed. XA transactions are in the log before their rows are applied; they tell and take nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,6 +45,10 @@ pub(super) struct Answers {
     source: Box<dyn KeySource>,
     /// By the place of the table in the state.
     asked: HashMap<usize, Asked>,
+    /// How many GTIDs a store has to have executed for any answer to be due; the most where none waits.
+    least: u64,
+    /// The transaction at hand has had its first table map.
+    has_looked: bool,
     /// The table maps of the transaction at hand that were completed: which event, and what it is now.
     completed: Vec<(usize, Vec<u8>)>,
 }
@@ -53,8 +58,11 @@ struct Asked {
     name: Arc<TableName>,
     /// Of the table for which it was asked: one that has other columns by now has another layout.
     layout: Arc<Layout>,
-    /// `None`: there is none that could ever be taken.
+    /// The event of its table map.
+    map: Vec<u8>,
+    /// `None`: there is none that could be taken.
     answer: Option<Answer>,
+    is_taken: bool,
 }
 
 #[derive(Debug)]
@@ -69,6 +77,8 @@ impl Answers {
         Self {
             source,
             asked: HashMap::new(),
+            least: u64::MAX,
+            has_looked: false,
             completed: Vec::new(),
         }
     }
@@ -76,14 +86,22 @@ impl Answers {
     /// Another transaction begins.
     pub(super) fn begin(&mut self) {
         self.completed.clear();
+        self.has_looked = false;
     }
 
-    /// Asks for the key of a table, unless that was done.
-    pub(super) fn ask<R: Rows>(&mut self, state: &State<R>, place: usize, map: &TableMap<'_>) {
+    /// Asks for the key of a table, unless that was done. `event` is the one of the table map.
+    pub(super) fn ask<R: Rows>(
+        &mut self,
+        state: &State<R>,
+        place: usize,
+        map: &TableMap<'_>,
+        event: &[u8],
+    ) {
         let Some(table) = state.tables.get(place).and_then(Option::as_ref) else {
             return;
         };
-        if self.is_of(place, table) {
+        let asked = self.asked.get(&place);
+        if asked.is_some_and(|asked| asked.is_of(table)) {
             return;
         }
         let executed = &state.gtid_executed;
@@ -92,37 +110,70 @@ impl Answers {
             Ok(None) => Err("no member of the group has it".to_owned()),
             Err(error) => Err(format!("the group cannot be asked for its key: {error}")),
         };
-        let answer = told.map_err(|reason| refused(table, &reason)).ok();
+        let answer = told.map_err(|reason| refused(&table.name, &reason)).ok();
         let asked = Asked {
             name: Arc::clone(&table.name),
             layout: Arc::clone(&table.layout),
+            map: event.to_vec(),
             answer,
+            is_taken: false,
         };
         self.asked.insert(place, asked);
+        self.has_looked = false;
+        self.wait_on();
     }
 
-    /// The key of a table, where it can be taken in this transaction: `executed` is what was executed
-    /// before it, `timestamp` when its statement ran.
+    /// Places of the tables whose key can be taken in this transaction, as far as answers tell: `executed`
+    /// is what was executed before it, `timestamp` when its statement ran. Each transaction looks once.
     pub(super) fn due(
-        &self,
-        place: usize,
+        &mut self,
         executed: &GtidSet,
         gtid: &Gtid,
         timestamp: u32,
-    ) -> Option<Key> {
-        let answer = self.asked.get(&place)?.answer.as_ref()?;
-        if answer.create_time >= u64::from(timestamp) {
-            return None;
+    ) -> Vec<(usize, Key)> {
+        if self.has_looked || self.least == u64::MAX {
+            return Vec::new();
         }
-        let missing = answer.gtid_executed.subtract(executed);
-        let is_here = missing.is_empty() || missing.count() == 1 && missing.contains(gtid);
-        is_here.then(|| answer.key.clone())
+        self.has_looked = true;
+        if executed.count() + 1 < self.least {
+            return Vec::new();
+        }
+        let waiting = self.asked.iter().filter(|(_, asked)| !asked.is_taken);
+        let due = waiting.filter_map(|(place, asked)| {
+            let answer = asked.answer.as_ref()?;
+            let is_due = answer.create_time < u64::from(timestamp)
+                && is_subset_with(&answer.gtid_executed, executed, gtid);
+            is_due.then(|| (*place, answer.key.clone()))
+        });
+        let mut due: Vec<_> = due.collect();
+        due.sort_unstable();
+        due
     }
 
-    /// Whether the answer was given for the table that is in this place now.
-    pub(super) fn is_of<R>(&self, place: usize, table: &Table<R>) -> bool {
-        let asked = self.asked.get(&place);
-        asked.is_some_and(|asked| Arc::ptr_eq(&asked.layout, &table.layout))
+    /// Whether the answer was given for the table that is in this place now. It is done with, whatever it
+    /// is: taken, or of no use any more.
+    pub(super) fn settle<R: Rows>(&mut self, state: &State<R>, place: usize) -> bool {
+        let table = state.tables.get(place).and_then(Option::as_ref);
+        let asked = self.asked.get_mut(&place);
+        let is_of = asked.zip(table).is_some_and(|(asked, table)| {
+            asked.is_taken = true;
+            asked.is_of(table)
+        });
+        self.wait_on();
+        is_of
+    }
+
+    /// The event of the table map of a table, as it was when it was asked for.
+    pub(super) fn map(&self, place: usize) -> &[u8] {
+        self.asked.get(&place).map_or(&[], |asked| &asked.map)
+    }
+
+    /// Does not take an answer, which rows have proved wrong.
+    pub(super) fn refuse(&mut self, place: usize, reason: &str) {
+        if let Some(asked) = self.asked.get_mut(&place) {
+            refused(&asked.name, reason);
+            asked.answer = None;
+        }
     }
 
     /// Forgets what was said of the tables that a statement has to do with, be it that nothing has changed
@@ -140,26 +191,45 @@ impl Answers {
             }
             Concerns::Everything => self.asked.clear(),
         }
+        self.wait_on();
         self.asked.len() < before
     }
 
-    /// Does not take the answer, which rows have proved wrong.
-    pub(super) fn refuse<R>(&mut self, place: usize, table: &Table<R>, reason: &str) {
-        refused(table, reason);
-        if let Some(asked) = self.asked.get_mut(&place) {
-            asked.answer = None;
+    /// Takes may have been taken back, with the state.
+    pub(super) fn look_again(&mut self) {
+        for asked in self.asked.values_mut() {
+            asked.is_taken = false;
         }
+        self.wait_on();
     }
 
-    /// An event of the transaction at hand is another one in the log.
-    pub(super) fn complete(&mut self, at: usize, event: Vec<u8>) {
-        self.completed.push((at, event));
+    fn wait_on(&mut self) {
+        let waiting = self.asked.values().filter(|asked| !asked.is_taken);
+        let counts = waiting.filter_map(|asked| Some(asked.answer.as_ref()?.gtid_executed.count()));
+        self.least = counts.min().unwrap_or(u64::MAX);
+    }
+
+    /// An event of the transaction at hand is another one in the log, or several.
+    pub(super) fn complete(&mut self, at: usize, events: Vec<u8>) {
+        self.completed.push((at, events));
     }
 
     /// The transaction at hand as it has to stand in the log; `None`: as it came.
     pub(super) fn completed(&self, transaction: &Transaction<'_>) -> Option<Batch> {
         (!self.completed.is_empty()).then(|| transaction.with_events(&self.completed))
     }
+}
+
+impl Asked {
+    fn is_of<R>(&self, table: &Table<R>) -> bool {
+        Arc::ptr_eq(&self.layout, &table.layout)
+    }
+}
+
+/// Whether all of `set` is `executed`, or is this one.
+fn is_subset_with(set: &GtidSet, executed: &GtidSet, gtid: &Gtid) -> bool {
+    let missing = set.subtract(executed);
+    missing.is_empty() || missing.count() == 1 && missing.contains(gtid)
 }
 
 /// What of a member's answer may once be taken, or why nothing.
@@ -212,10 +282,9 @@ fn agreed(
 }
 
 #[cold]
-fn refused<R>(table: &Table<R>, reason: &str) {
+fn refused(table: &TableName, reason: &str) {
     log::warn!(
-        "table {} has no key here, and its rows are found by all of their columns: {reason}",
-        table.name
+        "table {table} has no key here, and its rows are found by all of their columns: {reason}"
     );
 }
 

@@ -67,8 +67,6 @@ struct BoundMap {
     place: Option<usize>,
     /// Whether rows are found by all of their columns.
     is_keyless: bool,
-    /// Whether that is for want of anything that tells their key, so that the group is asked.
-    is_untold: bool,
 }
 
 impl Applier {
@@ -89,6 +87,9 @@ impl Applier {
     pub(crate) fn forget(&mut self) {
         self.maps.clear();
         self.open.clear();
+        if let Some(answers) = &mut self.answers {
+            answers.look_again();
+        }
     }
 
     /// Applies one transaction.
@@ -250,8 +251,10 @@ impl Applier {
         for (at, (header, event)) in transaction.events().enumerate() {
             match header.event_type {
                 EventType::TABLE_MAP => {
-                    if self.table_map(state, format, event, sink)? {
-                        self.complete(state, transaction, (at, &header, event), sink)?;
+                    let place = self.table_map(state, format, event, sink)?;
+                    if self.answers.is_some() {
+                        let map = (at, &header, event);
+                        self.take_told(state, transaction, map, place, sink)?;
                     }
                 }
                 EventType::QUERY => {
@@ -294,96 +297,92 @@ impl Applier {
         Ok(())
     }
 
-    /// Binds a table map; whether it may be completed with a key that the group tells.
+    /// Where the table of a table map is; `None` where its rows are not kept.
     fn table_map<'b, R: Rows>(
         &mut self,
         state: &mut State<R>,
         format: &FormatDescription,
         event: &[u8],
         sink: &mut impl Sink<'b, R>,
-    ) -> Result<bool> {
+    ) -> Result<Option<usize>> {
         let body = event.get(format.header_length()..).unwrap_or_default();
         let map = TableMap::decode(format, event)?;
         let id = map.table_id;
-        let is_untold = match self.maps.get(&id) {
-            Some(bound) if bound.body == body => bound.is_untold,
+        let place = match self.maps.get(&id) {
+            Some(bound) if bound.body == body => bound.place,
             _ => {
                 sink.settle(state)?;
-                let bound = self.bind(state, &map, body)?;
+                let place = bind(state, &map)?;
+                if let Some((answers, place)) = self.answers.as_mut().zip(place)
+                    && is_untold(state, place, &map)?
+                {
+                    answers.ask(state, place, &map, event);
+                }
                 if self.maps.len() >= MAPS_KEPT && self.open.is_empty() {
                     self.maps.clear();
                 }
-                let is_untold = bound.is_untold;
+                let bound = BoundMap {
+                    body: body.to_vec(),
+                    place,
+                    is_keyless: place.is_some_and(|place| is_keyless(state, place)),
+                };
                 self.maps.insert(id, bound);
-                is_untold
+                place
             }
         };
         if !self.open.contains(&id) {
             self.open.push(id);
         }
-        Ok(is_untold)
+        Ok(place)
     }
 
-    /// Finds the table that a table map means, and asks for its key where nothing has told it.
-    fn bind<R: Rows>(
-        &mut self,
-        state: &mut State<R>,
-        map: &TableMap<'_>,
-        body: &[u8],
-    ) -> Result<BoundMap> {
-        let place = bind(state, map)?;
-        let mut is_asked = false;
-        if let (Some(answers), Some(place)) = (&mut self.answers, place)
-            && is_untold(state, place, map)?
-        {
-            answers.ask(state, place, map);
-            is_asked = true;
-        }
-        Ok(BoundMap {
-            body: body.to_vec(),
-            place,
-            is_keyless: place.is_some_and(|place| is_keyless(state, place)),
-            is_untold: is_asked,
-        })
-    }
-
-    /// Takes the key that the group has told for the table of a table map, where that is safe by now, and
-    /// writes it into the map, which is given with its number in the transaction.
-    fn complete<'b, R: Rows>(
+    /// Takes the keys that the group has told, where that is safe by now, and writes them into the table map
+    /// at hand, which is that of the table in `own` and given with its number in the transaction.
+    fn take_told<'b, R: Rows>(
         &mut self,
         state: &mut State<R>,
         transaction: &Transaction<'_>,
         (at, header, event): (usize, &EventHeader, &[u8]),
+        own: Option<usize>,
         sink: &mut impl Sink<'b, R>,
     ) -> Result<()> {
         let Some(answers) = &mut self.answers else {
             return Ok(());
         };
-        let map = TableMap::decode(transaction.format(), event)?;
-        let Some(bound) = self.maps.get_mut(&map.table_id) else {
+        let due = answers.due(&state.gtid_executed, transaction.gtid(), header.timestamp);
+        let format = transaction.format();
+        if due.is_empty() || !TableMap::decode(format, event)?.reads_optional_metadata() {
             return Ok(());
-        };
-        let Some(place) = bound.place.filter(|_| bound.is_keyless) else {
-            return Ok(());
-        };
-        let executed = &state.gtid_executed;
-        let Some(key) = answers.due(place, executed, transaction.gtid(), header.timestamp) else {
-            return Ok(());
-        };
-        sink.settle(state)?;
-        let table = state.tables.get(place).and_then(Option::as_ref);
-        let Some(table) = table.filter(|table| answers.is_of(place, table)) else {
-            return Ok(());
-        };
-        let table = Arc::clone(table);
-        match take_key(state, place, &key) {
-            Ok(()) => {
-                bound.is_keyless = false;
-                answers.complete(at, map.with_primary_key(event, &key));
-            }
-            Err(error) if error.fault() == Fault::Target => return Err(error),
-            Err(error) => answers.refuse(place, &table, error.message()),
         }
+        sink.settle(state)?;
+        let (mut others, mut event) = (Vec::new(), event.to_vec());
+        for (place, key) in due {
+            if !answers.settle(state, place) {
+                continue;
+            }
+            match take_key(state, place, &key) {
+                Ok(()) if own == Some(place) => {
+                    event = TableMap::with_primary_key(&event, &key);
+                }
+                Ok(()) => {
+                    let mut map = TableMap::with_primary_key(answers.map(place), &key);
+                    // From the end of the numbers, where no source comes to.
+                    let id = TableMap::MAX_ID - 1 - place as u64;
+                    TableMap::renumber(&mut map, header, id);
+                    others.append(&mut map);
+                }
+                Err(error) if error.fault() == Fault::Target => return Err(error),
+                Err(error) => {
+                    answers.refuse(place, error.message());
+                    continue;
+                }
+            }
+            for bound in self.maps.values_mut() {
+                bound.is_keyless &= bound.place != Some(place);
+            }
+        }
+        others.append(&mut event);
+        answers.complete(at, others);
         Ok(())
     }
 

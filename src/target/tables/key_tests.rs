@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::binlog::EventType;
 use crate::gtid::{Gtid, GtidSet};
 use crate::sample::{CREATE_TABLE, Change, Item, Source};
-use crate::target::schema::{Catalog, StatementContext, TableName};
+use crate::target::schema::{Catalog, StatementContext, TableDefinition, TableName};
 use crate::target::{GroupTable, KeySource, Target};
 use crate::{Error, ErrorKind};
 
@@ -139,6 +139,59 @@ fn an_answer_waits_for_what_the_group_had_executed() {
     let expected = "0\tzero\tNULL\n1\tone\tNULL\n2\ttwo\tNULL\n";
     let told = comes_out(directory.path(), store);
     assert_eq!(told, (expected.to_owned(), true));
+}
+
+/// A table that is not written again gets its key with the rows of another one.
+#[test]
+fn a_table_at_rest_gets_its_key_as_well() {
+    for workers in [1, 4] {
+        let directory = memory_directory();
+        let mut source = Source::new();
+        let group = Group::at(&source, 4);
+        let mut store = with_workers(directory.path(), workers).with_key_source(group.clone());
+        source.rows(&[insert(2, "two"), insert(1, "one")]);
+        source.choose_table(1);
+        source.rows(&[insert(9, "nine")]);
+        source.statement("CREATE DATABASE other");
+        let many = (0..3000).map(|id| insert(3000 - id, &"-".repeat(60)));
+        source.choose_table(2);
+        source.rows(&many.collect::<Vec<_>>());
+        store.apply(&source.take()).unwrap();
+        assert_eq!(group.asked(), 3);
+        let keys = |snapshot: &Snapshot| {
+            let definitions = snapshot.tables().map(|name| snapshot.definition(name));
+            definitions
+                .filter(|definition| definition.is_some_and(TableDefinition::has_key))
+                .count()
+        };
+        assert_eq!(keys(&store.reader().snapshot()), 3);
+        let (rows, _) = comes_out(directory.path(), store);
+        assert_eq!(rows, "1\tone\tNULL\n2\ttwo\tNULL\n");
+        let store = Store::open(directory.path()).unwrap();
+        assert_eq!(keys(&store.reader().snapshot()), 3);
+    }
+}
+
+/// What is taken back with its transaction is taken anew with the next.
+#[test]
+fn a_key_that_was_rolled_back_comes_again() {
+    let directory = memory_directory();
+    let mut source = Source::new();
+    let group = Group::at(&source, 2);
+    let store = Store::open(directory.path()).unwrap();
+    let mut store = store.with_key_source(group.clone());
+    source.rows(&[insert(2, "two")]);
+    store.apply(&source.take()).unwrap();
+    source.rows(&[insert(1, "one"), insert(2, "taken")]);
+    let error = store.apply(&source.take()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert!(!has_key(&store.reader().snapshot()));
+    source.skip_to(1);
+    source.rows(&[insert(1, "one")]);
+    store.apply(&source.take()).unwrap();
+    assert_eq!(group.asked(), 1);
+    let told = comes_out(directory.path(), store);
+    assert_eq!(told, ("1\tone\tNULL\n2\ttwo\tNULL\n".to_owned(), true));
 }
 
 #[test]
