@@ -409,3 +409,40 @@ fn members(reader: &mut Reader<'_>, columns: &mut [Column], kind: ColumnKind) ->
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{Change, Item, Source};
+
+    #[test]
+    fn a_key_that_is_added_is_read() {
+        let mut source = Source::new();
+        source.rows(&[Change::Insert(Item::new(1, "one"))]);
+        let batch = source.take();
+        let transaction = batch.first().unwrap();
+        let mut events = transaction.events();
+        let (header, event) = events
+            .find(|(header, _)| header.event_type == EventType::TABLE_MAP)
+            .unwrap();
+        let before = TableMap::decode(transaction.format(), event).unwrap();
+        for key in [vec![(0, 0)], vec![(2, 300), (0, 0), (1, 7)]] {
+            let mut completed = TableMap::with_primary_key(event, &key);
+            TableMap::renumber(&mut completed, &header, TableMap::MAX_ID - 1);
+            let read = EventHeader::decode(&completed).unwrap();
+            assert_eq!(read.length as usize, completed.len());
+            assert_eq!(
+                (read.timestamp, read.flags),
+                (header.timestamp, header.flags)
+            );
+            let map = TableMap::decode(transaction.format(), &completed).unwrap();
+            assert_eq!(map.table_id, 0xffff_ffff_fffe);
+            assert_eq!(map.columns().unwrap(), before.columns().unwrap());
+            let expected = key
+                .iter()
+                .map(|&(column, prefix)| (column, u64::from(prefix)));
+            let expected: Vec<_> = expected.collect();
+            assert_eq!(map.primary_key().unwrap(), expected);
+        }
+    }
+}

@@ -11,10 +11,11 @@ use crate::gtid::GtidSet;
 /// that asks a group's members.
 ///
 /// The store asks once for a table of which it has nothing but a table map without a key, on the thread
-/// that applies transactions: an answer must come within a bounded time. It takes the key only where the
-/// answer is sure to be that of the transaction at hand (`target::tables::answers` has the conditions),
-/// and then writes it into the table map in its own log. Without an answer all is as without a source:
-/// rows are found by all of their columns.
+/// that applies transactions: an answer must come within a bounded time. The member says what the table is
+/// now, and the store takes the key with a transaction of which that is as sure: the columns are those of
+/// the table map, all that the member had executed is here and nothing that it had not, and the table is
+/// older than the statement by a second. Then the key is written into the table map in the store's own
+/// log. Without an answer all is as without a source: rows are found by all of their columns.
 ///
 /// ```
 /// use rejoin::Error;
@@ -51,7 +52,8 @@ pub trait KeySource: fmt::Debug + Send + Sync {
     /// The table as a member has it that has executed `at_least`; `None` where it has no such table.
     ///
     /// # Errors
-    /// Any: they are told in a warning, and the table is asked for again when its columns have changed.
+    /// Any: they are told in a warning, and the table is asked for again when its columns have changed or a
+    /// statement about it has come.
     fn table(&mut self, name: &TableName, at_least: &GtidSet) -> Result<Option<GroupTable>, Error>;
 }
 

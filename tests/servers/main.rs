@@ -25,6 +25,7 @@ mod donor;
 mod donors;
 mod failures;
 mod hold;
+mod keys;
 mod large;
 mod member;
 mod plan;
@@ -54,6 +55,7 @@ fn main() {
         chain::SCENARIOS,
         clone::SCENARIOS,
         donor::SCENARIOS,
+        keys::SCENARIOS,
         member::SCENARIOS,
         plan::SCENARIOS,
         recover::SCENARIOS,

@@ -24,6 +24,7 @@ const REST: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct GroupKeys {
     inner: Arc<Inner>,
+    patience: Duration,
     /// When nobody answered last.
     failed: Option<Instant>,
 }
@@ -32,6 +33,7 @@ impl GroupKeys {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
         Self {
             inner,
+            patience: PATIENCE,
             failed: None,
         }
     }
@@ -45,7 +47,7 @@ impl KeySource for GroupKeys {
                 "no member has answered a moment ago",
             ));
         }
-        let asked = ask(&self.inner, name, at_least);
+        let asked = ask(&self.inner, self.patience, name, at_least);
         let is_silent = |error: &Error| {
             matches!(
                 error.kind(),
@@ -58,7 +60,12 @@ impl KeySource for GroupKeys {
 }
 
 /// Asks on a thread of its own, which nobody waits for when the time is up.
-fn ask(inner: &Arc<Inner>, name: &TableName, at_least: &GtidSet) -> Result<Option<GroupTable>> {
+fn ask(
+    inner: &Arc<Inner>,
+    patience: Duration,
+    name: &TableName,
+    at_least: &GtidSet,
+) -> Result<Option<GroupTable>> {
     let closer = Closer::new();
     let (tell, told) = bounded(1);
     let job = (
@@ -71,11 +78,11 @@ fn ask(inner: &Arc<Inner>, name: &TableName, at_least: &GtidSet) -> Result<Optio
         let (inner, closer, name, at_least) = job;
         let _ = tell.send(ask_members(&inner, &closer, &name, &at_least));
     })?;
-    told.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+    told.recv_timeout(patience).unwrap_or_else(|_| {
         closer.close();
         Err(Error::new(
             ErrorKind::TimedOut,
-            format!("no answer in {} s", PATIENCE.as_secs()),
+            format!("no answer in {} s", patience.as_secs_f32()),
         ))
     })
 }
@@ -106,4 +113,49 @@ fn ask_members(
         }
     }
     Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use parking_lot::{Condvar, Mutex};
+
+    use super::super::{State, View};
+    use super::*;
+    use crate::Limits;
+
+    /// A member that takes connections and says nothing.
+    #[test]
+    fn the_applier_waits_no_longer_than_is_said() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let options = ConnectOptions::default();
+        let inner = Inner {
+            donor_options: options.clone(),
+            options,
+            limits: Limits::default(),
+            state: Mutex::new(State {
+                addresses: vec![Endpoint::new("127.0.0.1", port); 3],
+                view: View::default(),
+                donor: None,
+                open: Vec::new(),
+                next: 0,
+                has_left: false,
+            }),
+            left: Condvar::new(),
+        };
+        let mut keys = GroupKeys {
+            patience: Duration::from_millis(300),
+            ..GroupKeys::new(Arc::new(inner))
+        };
+        let begun = Instant::now();
+        let mut ask = || keys.table(&TableName::new("d", "t"), &GtidSet::new());
+        assert_eq!(ask().unwrap_err().kind(), ErrorKind::TimedOut);
+        // And not once for each of a thousand tables.
+        for _ in 0..1000 {
+            assert_eq!(ask().unwrap_err().kind(), ErrorKind::GroupUnavailable);
+        }
+        assert!(begun.elapsed() < STEP, "{:?}", begun.elapsed());
+    }
 }

@@ -486,12 +486,14 @@ impl Applier {
         let Some(transaction) = prepared.batch.first().filter(|_| commits) else {
             return Ok(());
         };
-        // Its table maps are in the log already: a key could not be written there. Those that follow are
-        // bound anew.
+        // Its table maps are in the log already: a key could not be written there, and nobody is asked for
+        // one before the table's next map, which is bound anew.
         let answers = self.answers.take();
         let done = self.changes(state, &transaction, &mut AtOnce::default());
+        if answers.is_some() {
+            self.maps.retain(|_, bound| !bound.is_keyless);
+        }
         self.answers = answers;
-        self.forget();
         done
     }
 }

@@ -6,15 +6,16 @@
 //! 2. the table map, where the source has `binlog_row_metadata=FULL`;
 //! 3. a row event that leaves columns out (`binlog_row_image=MINIMAL`, but not `NOBLOB`): those that it
 //!    keeps of the row before its change;
-//! 4. none: rows are found by all of their columns.
+//! 4. what a member of the group says that the table is now, where a source of keys is given and the answer
+//!    is sure to be that of the event: see [`answers`](super::answers);
+//! 5. none: rows are found by all of their columns.
 //!
 //! A store begins empty and applies its group's transactions from the first one on, or is cloned where
 //! donors have purged that one. So the catalog knows every table but those that were made outside the
 //! log, with `sql_log_bin=0` or before `RESET BINARY LOGS AND GTIDS`. Of these, full images with minimal
-//! metadata tell no key, until an event of another kind comes: their rows are the donor's all the same,
-//! but cannot be looked up by key. A donor's `information_schema` is not asked: it says what the table is
-//! now, not what it was at the event, and from its own log, in which the answer does not stand, a store
-//! has to come out the same.
+//! metadata tell no key: the group is asked, once for a table, and its answer is written into the store's own
+//! log, from which a store has to come out the same. Where there is no answer that could be taken, and until
+//! there is, their rows are the donor's all the same, but cannot be looked up by key.
 
 use std::sync::Arc;
 
