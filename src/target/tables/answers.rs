@@ -28,13 +28,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Rows;
+use super::binding::take_key;
+use super::lanes::Sink;
 use super::layout::Layout;
 use super::state::{State, Table};
-use crate::binlog::{Column, TableMap};
+use crate::binlog::{Column, EventHeader, TableMap};
 use crate::gtid::{Gtid, GtidSet};
 use crate::target::schema::{Concerns, StatementContext, TableDefinition, TableName, concerns};
 use crate::target::{GroupTable, KeySource};
 use crate::transaction::{Batch, Transaction};
+use crate::{Fault, Result};
 
 /// Columns of a key, each with the length of its prefix or 0.
 pub(super) type Key = Vec<(usize, u32)>;
@@ -49,7 +52,8 @@ pub(super) struct Answers {
     least: u64,
     /// The transaction at hand has had its first table map.
     has_looked: bool,
-    /// The table maps of the transaction at hand that were completed: which event, and what it is now.
+    /// The table maps of the transaction at hand that were completed: which event, and what stands in its
+    /// place.
     completed: Vec<(usize, Vec<u8>)>,
 }
 
@@ -123,14 +127,68 @@ impl Answers {
         self.wait_on();
     }
 
-    /// Places of the tables whose key can be taken in this transaction, as far as answers tell: `executed`
-    /// is what was executed before it, `timestamp` when its statement ran. Each transaction looks once.
-    pub(super) fn due(
+    /// Takes the keys that are due in a transaction and writes them into the table map at hand, which is
+    /// that of the table in `own` and given with its number in the transaction. Gives the places of the
+    /// tables that have keys now.
+    ///
+    /// # Errors
+    /// Those of the target, and of rows that were handed to threads.
+    pub(super) fn take<'b, R: Rows>(
         &mut self,
-        executed: &GtidSet,
-        gtid: &Gtid,
-        timestamp: u32,
-    ) -> Vec<(usize, Key)> {
+        state: &mut State<R>,
+        transaction: &Transaction<'_>,
+        (at, header, event): (usize, &EventHeader, &[u8]),
+        own: Option<usize>,
+        sink: &mut impl Sink<'b, R>,
+    ) -> Result<Vec<usize>> {
+        let due = self.due(&state.gtid_executed, transaction.gtid(), header.timestamp);
+        let mut taken = Vec::new();
+        let format = transaction.format();
+        if due.is_empty() || !TableMap::decode(format, event)?.reads_optional_metadata() {
+            return Ok(taken);
+        }
+        sink.settle(state)?;
+        let (mut others, mut event) = (Vec::new(), event.to_vec());
+        for (place, key) in due {
+            let Some(asked) = self.asked.get_mut(&place) else {
+                continue;
+            };
+            asked.is_taken = true;
+            let table = state.tables.get(place).and_then(Option::as_ref);
+            if !table.is_some_and(|table| asked.is_of(table)) {
+                continue;
+            }
+            match take_key(state, place, &key) {
+                Ok(()) if own == Some(place) => event = TableMap::with_primary_key(&event, &key),
+                Ok(()) => {
+                    let mut map = TableMap::with_primary_key(&asked.map, &key);
+                    // From the end of the numbers, where no source comes to.
+                    let id = TableMap::MAX_ID - 1 - place as u64;
+                    TableMap::renumber(&mut map, header, id);
+                    others.append(&mut map);
+                }
+                Err(error) if error.fault() == Fault::Target => return Err(error),
+                Err(error) => {
+                    // Rows have proved the answer wrong.
+                    refused(&asked.name, error.message());
+                    asked.answer = None;
+                    continue;
+                }
+            }
+            taken.push(place);
+        }
+        self.wait_on();
+        if !taken.is_empty() {
+            others.append(&mut event);
+            self.completed.push((at, others));
+        }
+        Ok(taken)
+    }
+
+    /// Places and keys of the tables whose key can be taken in this transaction, as far as answers tell:
+    /// `executed` is what was executed before it, `timestamp` when its statement ran. Each transaction looks
+    /// once.
+    fn due(&mut self, executed: &GtidSet, gtid: &Gtid, timestamp: u32) -> Vec<(usize, Key)> {
         if self.has_looked || self.least == u64::MAX {
             return Vec::new();
         }
@@ -148,32 +206,6 @@ impl Answers {
         let mut due: Vec<_> = due.collect();
         due.sort_unstable();
         due
-    }
-
-    /// Whether the answer was given for the table that is in this place now. It is done with, whatever it
-    /// is: taken, or of no use any more.
-    pub(super) fn settle<R: Rows>(&mut self, state: &State<R>, place: usize) -> bool {
-        let table = state.tables.get(place).and_then(Option::as_ref);
-        let asked = self.asked.get_mut(&place);
-        let is_of = asked.zip(table).is_some_and(|(asked, table)| {
-            asked.is_taken = true;
-            asked.is_of(table)
-        });
-        self.wait_on();
-        is_of
-    }
-
-    /// The event of the table map of a table, as it was when it was asked for.
-    pub(super) fn map(&self, place: usize) -> &[u8] {
-        self.asked.get(&place).map_or(&[], |asked| &asked.map)
-    }
-
-    /// Does not take an answer, which rows have proved wrong.
-    pub(super) fn refuse(&mut self, place: usize, reason: &str) {
-        if let Some(asked) = self.asked.get_mut(&place) {
-            refused(&asked.name, reason);
-            asked.answer = None;
-        }
     }
 
     /// Forgets what was said of the tables that a statement has to do with, be it that nothing has changed
@@ -207,11 +239,6 @@ impl Answers {
         let waiting = self.asked.values().filter(|asked| !asked.is_taken);
         let counts = waiting.filter_map(|asked| Some(asked.answer.as_ref()?.gtid_executed.count()));
         self.least = counts.min().unwrap_or(u64::MAX);
-    }
-
-    /// An event of the transaction at hand is another one in the log, or several.
-    pub(super) fn complete(&mut self, at: usize, events: Vec<u8>) {
-        self.completed.push((at, events));
     }
 
     /// The transaction at hand as it has to stand in the log; `None`: as it came.

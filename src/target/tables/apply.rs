@@ -252,9 +252,13 @@ impl Applier {
             match header.event_type {
                 EventType::TABLE_MAP => {
                     let place = self.table_map(state, format, event, sink)?;
-                    if self.answers.is_some() {
+                    if let Some(answers) = &mut self.answers {
                         let map = (at, &header, event);
-                        self.take_told(state, transaction, map, place, sink)?;
+                        for taken in answers.take(state, transaction, map, place, sink)? {
+                            for bound in self.maps.values_mut() {
+                                bound.is_keyless &= bound.place != Some(taken);
+                            }
+                        }
                     }
                 }
                 EventType::QUERY => {
@@ -334,56 +338,6 @@ impl Applier {
             self.open.push(id);
         }
         Ok(place)
-    }
-
-    /// Takes the keys that the group has told, where that is safe by now, and writes them into the table map
-    /// at hand, which is that of the table in `own` and given with its number in the transaction.
-    fn take_told<'b, R: Rows>(
-        &mut self,
-        state: &mut State<R>,
-        transaction: &Transaction<'_>,
-        (at, header, event): (usize, &EventHeader, &[u8]),
-        own: Option<usize>,
-        sink: &mut impl Sink<'b, R>,
-    ) -> Result<()> {
-        let Some(answers) = &mut self.answers else {
-            return Ok(());
-        };
-        let due = answers.due(&state.gtid_executed, transaction.gtid(), header.timestamp);
-        let format = transaction.format();
-        if due.is_empty() || !TableMap::decode(format, event)?.reads_optional_metadata() {
-            return Ok(());
-        }
-        sink.settle(state)?;
-        let (mut others, mut event) = (Vec::new(), event.to_vec());
-        for (place, key) in due {
-            if !answers.settle(state, place) {
-                continue;
-            }
-            match take_key(state, place, &key) {
-                Ok(()) if own == Some(place) => {
-                    event = TableMap::with_primary_key(&event, &key);
-                }
-                Ok(()) => {
-                    let mut map = TableMap::with_primary_key(answers.map(place), &key);
-                    // From the end of the numbers, where no source comes to.
-                    let id = TableMap::MAX_ID - 1 - place as u64;
-                    TableMap::renumber(&mut map, header, id);
-                    others.append(&mut map);
-                }
-                Err(error) if error.fault() == Fault::Target => return Err(error),
-                Err(error) => {
-                    answers.refuse(place, error.message());
-                    continue;
-                }
-            }
-            for bound in self.maps.values_mut() {
-                bound.is_keyless &= bound.place != Some(place);
-            }
-        }
-        others.append(&mut event);
-        answers.complete(at, others);
-        Ok(())
     }
 
     /// Where the table of a row event is; `None` where its rows are not kept.
