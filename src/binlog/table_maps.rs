@@ -100,7 +100,7 @@ impl TableMaps {
             *recent = (id, place);
         }
         let table = self.tables.get(place as usize);
-        table.ok_or_else(|| unknown(id))
+        table.ok_or_else(|| Error::new(ErrorKind::Internal, "a table map was not kept"))
     }
 
     #[cold]
@@ -161,8 +161,7 @@ impl TableMaps {
     /// [`ErrorKind::Malformed`] where there was no table map for it.
     #[inline]
     pub fn of(&self, rows: &RowsEvent<'_>) -> Result<&MappedTable> {
-        self.get(rows.table_id)
-            .ok_or_else(|| unknown(rows.table_id))
+        self.get(rows.table_id).ok_or_else(|| rows.without_map())
     }
 
     /// Forgets all tables: at the start of a stream or file, whose ids are its own.
@@ -171,14 +170,6 @@ impl TableMaps {
         self.by_id.clear();
         self.recent = [(0, NOWHERE); RECENT];
     }
-}
-
-#[cold]
-fn unknown(id: u64) -> Error {
-    Error::new(
-        ErrorKind::Malformed,
-        format!("row event for table id {id}, which no table map has"),
-    )
 }
 
 /// The table id at the front of a table map's body.
