@@ -125,7 +125,7 @@ fn a_donor_never_waits_for_an_applier_that_stands_still() {
         );
         std::thread::sleep(Duration::from_millis(50));
     }
-    // All of it was executed: the logs are gone within a moment.
+    // All of it was executed: the logs are going. (A busy disk takes half a second to let go of a file.)
     let asked = Instant::now();
     while fs::read_dir(relay_logs.path())
         .expect("the directory")
@@ -133,7 +133,7 @@ fn a_donor_never_waits_for_an_applier_that_stands_still() {
         > 1
     {
         assert!(
-            asked.elapsed() < Duration::from_secs(10),
+            asked.elapsed() < Duration::from_secs(60),
             "{:?}",
             member.status()
         );
