@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use prefetch_index::prefetch_index;
 
-use super::{EventHeader, EventType, FormatDescription, format};
+use super::{EventHeader, EventType, FormatDescription};
 use crate::{Error, ErrorKind, Limits, Result};
 
 /// The first four bytes of every binary log.
@@ -428,22 +428,6 @@ fn tail(rest: &[u8]) -> Tail {
         },
         Err(_) => Tail::PartOfHeader(rest.len()),
     }
-}
-
-/// Refuses the logs of MariaDB, which look alike up to here.
-pub(super) fn refuse_mariadb(server_version: &[u8]) -> Result<()> {
-    let version = format::before_nul(server_version);
-    if version.windows(7).any(|window| window == b"MariaDB") {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            format!(
-                "the log is of a MariaDB server ({})",
-                String::from_utf8_lossy(version)
-            ),
-        )
-        .remedy("MariaDB's binary log differs from MySQL's; use a MySQL server"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@
 //! ```
 
 use super::reader::Reader;
-use super::{ChecksumAlgorithm, EventHeader, EventType, checksum, file};
+use super::{ChecksumAlgorithm, EventHeader, EventType, checksum};
 use crate::{Error, ErrorKind, Result};
 
 /// Lengths of the fixed parts, as mysqld 9.7 writes them. The entry of Transaction_payload is wrong
@@ -146,7 +146,7 @@ impl FormatDescription {
                 "headers of {header_length} bytes in the format description"
             )));
         }
-        file::refuse_mariadb(&server_version)?;
+        refuse_mariadb(&server_version)?;
         let version_number = version_number(&server_version);
         if version_number == 0 {
             return Err(reader.malformed("server version in the format description is no version"));
@@ -418,6 +418,22 @@ fn unusable_version(version: &str) -> Error {
 
 pub(super) fn before_nul(field: &[u8]) -> &[u8] {
     field.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+/// Refuses the logs of MariaDB, which look alike up to here.
+fn refuse_mariadb(server_version: &[u8]) -> Result<()> {
+    let version = before_nul(server_version);
+    if version.windows(7).any(|window| window == b"MariaDB") {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "the log is of a MariaDB server ({})",
+                String::from_utf8_lossy(version)
+            ),
+        )
+        .remedy("MariaDB's binary log differs from MySQL's; use a MySQL server"));
+    }
+    Ok(())
 }
 
 /// The server's own reading of a version: three numbers up to 255, a dot behind the first, anything

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use parking_lot::Mutex;
 use rand::RngExt;
 
-use super::network::{Orders, SECOND};
-use super::world::{World, number};
+use super::orders::{Orders, Pending};
+use super::world::{SECOND, World, number};
 use crate::clone::ServerDonor;
 use crate::engine::cloning::CloneDonors;
 use crate::group::GroupMember;
@@ -21,19 +21,6 @@ use crate::{Error, ErrorKind, Result};
 
 /// The longest that a clone takes.
 const LONGEST: u64 = 30 * SECOND;
-
-/// A clone that the applier has not carried out yet.
-pub(super) struct Pending {
-    due: u64,
-    closer: Closer,
-}
-
-impl Pending {
-    /// When it is over: at once where it was told to stop.
-    pub(super) fn due(&self) -> u64 {
-        if self.closer.is_closed() { 0 } else { self.due }
-    }
-}
 
 pub(super) struct SimClones {
     pub(super) world: Arc<Mutex<World>>,

@@ -2,12 +2,16 @@
 
 use std::collections::HashMap;
 
-use super::network::TRANSACTION_LIMIT;
 use crate::binlog::{
     ChecksumAlgorithm, Event, EventHeader, EventType, FormatDescription, GtidEvent, QueryEvent,
     RotateEvent, XidEvent,
 };
 use crate::gtid::{Gtid, GtidSet, Tag, Tsid, Uuid};
+
+/// More than the largest transaction of a history.
+pub(super) const LARGEST_TRANSACTION: usize = 50_000;
+/// What a joiner takes of a transaction at most.
+pub(super) const TRANSACTION_LIMIT: usize = 3 * LARGEST_TRANSACTION;
 
 /// UUID of the group itself.
 pub(super) const GROUP: Uuid = Uuid([0xaa; 16]);

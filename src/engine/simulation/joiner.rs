@@ -13,11 +13,14 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::auditor::{Auditor, Known};
-use super::clones::{Pending, SimClones};
+use super::clones::SimClones;
+use super::history::TRANSACTION_LIMIT;
 use super::ledger::{Account, Ledger};
-use super::network::{Connection, Orders, SECOND, SimReceivers, TRANSACTION_LIMIT};
+use super::network::Connection;
+use super::orders::{Orders, Pending, SimReceivers};
+
 use super::plants::Plant;
-use super::world::{SimGroup, World};
+use super::world::{SECOND, SimGroup, World};
 use crate::engine::applier::Applier;
 use crate::engine::cache::Cache;
 use crate::engine::controller::{Controller, Request, answer};
@@ -437,7 +440,7 @@ impl Joiner {
 
     fn check_memory(&self) -> Result<(), String> {
         // A delivery is taken as long as there is room: the last one may go beyond.
-        let largest = 20 * super::network::LARGEST_TRANSACTION;
+        let largest = 20 * super::history::LARGEST_TRANSACTION;
         let queued = self.cache.queue.outstanding() as usize;
         let held = if self.cache.feed.can_spill() {
             self.cache.feed.head_bytes()

@@ -27,6 +27,7 @@ mod history;
 mod joiner;
 mod ledger;
 mod network;
+mod orders;
 mod plants;
 mod world;
 
@@ -50,9 +51,8 @@ use crate::recovery::{
 };
 use joiner::Joiner;
 use ledger::{Account, Break};
-use network::SECOND;
 use plants::Plant;
-use world::{Faults, World};
+use world::{Faults, SECOND, World};
 
 /// Steps after which a run is taken for a livelock.
 const MOST_STEPS: u64 = 400_000;

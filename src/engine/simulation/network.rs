@@ -4,16 +4,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use rand::RngExt;
 
-use super::clones::Pending;
-use super::history::events;
+use super::history::{LARGEST_TRANSACTION, events};
 use super::plants::Plant;
-use super::world::{World, number};
+use super::world::{SECOND, World, number};
 use crate::binlog::ChecksumAlgorithm;
 use crate::engine::intake::Intake;
-use crate::engine::receiver::{Receiver, Receivers, ended};
+use crate::engine::receiver::{Receiver, ended};
 use crate::engine::shared::{BATCH_BYTES, Fact, Received};
 use crate::gtid::GtidSet;
 use crate::transaction::Piece;
@@ -21,42 +19,12 @@ use crate::wire::dump::{self, DumpPacket};
 use crate::wire::packet::{PacketReader, write_packet};
 use crate::{Error, ErrorKind, Limits, Result};
 
-pub(super) const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
 /// `replica_net_timeout`.
 const READ_TIMEOUT: u64 = 60 * SECOND;
 const HEARTBEAT: u64 = 30 * SECOND;
 /// Less than the silence that ends a connection.
 const LONG_DELAY: u64 = 40 * SECOND;
-/// More than the largest transaction of a history.
-pub(super) const LARGEST_TRANSACTION: usize = 50_000;
-/// What a joiner takes of a transaction at most.
-pub(super) const TRANSACTION_LIMIT: usize = 3 * LARGEST_TRANSACTION;
-
-/// What the controller has asked for since it was last looked at.
-#[derive(Default)]
-pub(super) struct Orders {
-    pub(super) stop: bool,
-    pub(super) start: Option<Receiver>,
-    pub(super) clone: Option<Pending>,
-}
-
-pub(super) struct SimReceivers(pub(super) Arc<Mutex<Orders>>);
-
-impl Receivers for SimReceivers {
-    fn start(&mut self, receiver: Receiver) -> Result<()> {
-        let mut orders = self.0.lock();
-        assert!(orders.start.is_none(), "two receivers at once");
-        orders.start = Some(receiver);
-        Ok(())
-    }
-
-    fn stop(&mut self) {
-        let mut orders = self.0.lock();
-        orders.stop = true;
-        orders.start = None;
-    }
-}
 
 /// What becomes of a connection, drawn when it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,6 +17,8 @@ use crate::net::{ConnectOptions, Endpoint, ServerVersion};
 use crate::transaction::{Assembler, Batch};
 use crate::{Error, ErrorKind, Limits};
 
+pub(super) const SECOND: u64 = 1_000_000_000;
+
 /// What may go wrong in a run, and how often; drawn from the seed.
 #[derive(Debug, Clone)]
 pub(super) struct Faults {
