@@ -69,8 +69,8 @@ CREATE PROCEDURE shop.oltp() CALL small(0, 85000)//
 CREATE PROCEDURE shop.bulk() CALL wide(0, 1000)//
 CREATE PROCEDURE shop.compressed()
 BEGIN
-    CALL small(1000000, 36000);
-    CALL wide(1000000, 850);
-    CALL small(2000000, 36000);
+    CALL small(1000000, 40000);
+    CALL wide(1000000, 900);
+    CALL small(2000000, 38000);
 END//
 DELIMITER ;
