@@ -122,7 +122,8 @@ fn of_tables_made_outside_the_log() {
     }
     mysqlbinlog_shows_the_keys(&store);
 
-    // Rows that are written later than the table was altered are of the key that it has now.
+    // Rows that are written later than the table was altered, by a second, are of the key that it has now.
+    thread::sleep(Duration::from_secs(2));
     primary.sql("INSERT INTO d.altered VALUES (3, 0)");
     recover(&group, &store);
     assert_eq!(key(&store, "altered"), [1]);
