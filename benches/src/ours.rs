@@ -46,7 +46,7 @@ pub fn transactions(log: &[u8]) -> Result<Seen> {
     while let Some(event) = reader.next_event()? {
         assembler.push(event.bytes)?;
         seen.events += 1;
-        if assembler.byte_size() > 1 << 20 && !assembler.ready().is_empty() {
+        if assembler.byte_size() > 256 << 10 && !assembler.ready().is_empty() {
             batch = assembler.take(batch);
             seen.transactions += batch.len() as u64;
         }
@@ -88,7 +88,7 @@ pub fn received(mut packets: &[u8]) -> Result<Seen> {
                 assembler.push(event)?;
                 seen.events += 1;
             }
-            if assembler.byte_size() > 1 << 20 && !assembler.ready().is_empty() {
+            if assembler.byte_size() > 256 << 10 && !assembler.ready().is_empty() {
                 batch = assembler.take(batch);
                 seen.transactions += batch.len() as u64;
             }
@@ -107,32 +107,29 @@ pub fn values(log: &[u8]) -> Result<Seen> {
         tables: TableMaps::new(&limits),
         decoder: PayloadDecoder::new(),
         expanded: Vec::new(),
-        format: None,
     };
     while let Some(event) = reader.next_event()? {
         let body = event.verify()?;
         if event.header.event_type == EventType::TRANSACTION_PAYLOAD {
             let payload = TransactionPayload::decode(event.format, body)?;
+            walk.expanded.clear();
             walk.decoder.expand(&payload, &limits, &mut walk.expanded)?;
+            let expanded = std::mem::take(&mut walk.expanded);
+            let mut rest = expanded.as_slice();
+            while !rest.is_empty() {
+                let header = EventHeader::decode(rest)?;
+                let (event_bytes, behind) = rest.split_at(header.length as usize);
+                walk.event(event.format, &header, event_bytes, &mut seen)?;
+                rest = behind;
+            }
+            walk.expanded = expanded;
             seen.events += 1;
-            if walk.expanded.len() >= BATCH {
-                walk.batch(event.format, &mut seen)?;
-            }
         } else {
-            if event.header.event_type == EventType::FORMAT_DESCRIPTION {
-                walk.format = Some(Arc::clone(event.format));
-            }
             walk.event(event.format, &event.header, body, &mut seen)?;
         }
     }
-    if let Some(format) = walk.format.clone() {
-        walk.batch(&format, &mut seen)?;
-    }
     Ok(seen)
 }
-
-/// Payloads are expanded until there is so much, and then looked at, as between a receiver and its applier.
-const BATCH: usize = 256 << 10;
 
 /// A log taken apart into typed events, for [`encode`].
 #[derive(Debug)]
@@ -172,25 +169,9 @@ struct Walk {
     tables: TableMaps,
     decoder: PayloadDecoder,
     expanded: Vec<u8>,
-    format: Option<Arc<FormatDescription>>,
 }
 
 impl Walk {
-    /// What was expanded.
-    fn batch(&mut self, format: &FormatDescription, seen: &mut Seen) -> Result<()> {
-        let expanded = std::mem::take(&mut self.expanded);
-        let mut rest = expanded.as_slice();
-        while !rest.is_empty() {
-            let header = EventHeader::decode(rest)?;
-            let (event, behind) = rest.split_at(header.length as usize);
-            self.event(format, &header, event, seen)?;
-            rest = behind;
-        }
-        self.expanded = expanded;
-        self.expanded.clear();
-        Ok(())
-    }
-
     #[inline]
     fn event(
         &mut self,
@@ -204,7 +185,20 @@ impl Walk {
             EventType::TABLE_MAP => {
                 self.tables.add(format, event)?;
             }
-            event_type if event_type.is_rows() => self.rows(format, event, seen)?,
+            event_type if event_type.is_rows() => {
+                let rows = RowsEvent::decode(format, event)?;
+                let table = self.tables.of(&rows)?;
+                let mut images = rows.rows(&table.columns)?;
+                while images
+                    .next_values(|_, value| {
+                        seen.values += u64::from(!matches!(value, CellValue::Value(Value::Null)));
+                        black_box(value);
+                    })?
+                    .is_some()
+                {
+                    seen.images += 1;
+                }
+            }
             EventType::QUERY => {
                 black_box(QueryEvent::decode(format, event)?);
             }
@@ -217,22 +211,6 @@ impl Walk {
             _ => {
                 black_box(Event::decode(format, event)?);
             }
-        }
-        Ok(())
-    }
-
-    fn rows(&self, format: &FormatDescription, event: &[u8], seen: &mut Seen) -> Result<()> {
-        let rows = RowsEvent::decode(format, event)?;
-        let table = self.tables.of(&rows)?;
-        let mut images = rows.rows(&table.columns)?;
-        while images
-            .next_values(|_, value| {
-                seen.values += u64::from(!matches!(value, CellValue::Value(Value::Null)));
-                black_box(value);
-            })?
-            .is_some()
-        {
-            seen.images += 1;
         }
         Ok(())
     }
