@@ -46,10 +46,10 @@ impl<'a> TableMap<'a> {
     pub const BIT_LEN_EXACT: u16 = 1;
     /// Foreign keys of a table in another database refer to this one.
     pub const REFERRED_FK_DB: u16 = 2;
-    /// The largest table id.
-    pub(crate) const MAX_ID: u64 = (1 << 48) - 1;
     /// The primary key is one that the server made up.
     pub const GENERATED_INVISIBLE_PK: u16 = 4;
+    /// The largest table id.
+    pub(crate) const MAX_ID: u64 = (1 << 48) - 1;
 
     /// Reads the body of `event` (without its checksum).
     ///

@@ -230,11 +230,12 @@ impl<'a> Session<'a> {
             Statement::ShowWarnings => Some(table(&["Level", "Code", "Message"], [])),
             Statement::ShowBinaryLogs => {
                 let files = self.shared.source.files().map_err(internal)?;
-                let mut rows = Vec::with_capacity(files.len());
-                for file in files {
-                    let size = file_bytes(&*self.shared.source, &file).map_err(internal)?;
-                    rows.push(vec![file.name, size.to_string(), "No".to_owned()]);
-                }
+                // Behind the list: what is not the newest file by now is complete.
+                let end = self.shared.source.end().map_err(internal)?;
+                let rows = files.into_iter().map(|file| {
+                    let size = file_bytes(&file, &end);
+                    vec![file.name, size.to_string(), "No".to_owned()]
+                });
                 Some(table(&["Log_name", "File_size", "Encrypted"], rows))
             }
             Statement::ShowBinaryLogStatus => {

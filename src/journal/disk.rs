@@ -104,17 +104,17 @@ impl Disk {
     }
 
     /// Writes zeros from one offset up to another, and comes back to where the file stood.
-    pub(crate) fn write_zeros(&self, mut file: &File, from: u64, to: u64) -> io::Result<()> {
+    pub(crate) fn write_zeros(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
         self.step()?;
-        let position = file.stream_position()?;
-        file.seek(SeekFrom::Start(from))?;
-        let mut left = to.saturating_sub(from);
-        while left > 0 {
-            let count = left.min(ZEROS.len() as u64);
-            file.write_all(&ZEROS[..count as usize])?;
-            left -= count;
-        }
-        file.seek(SeekFrom::Start(position)).map(drop)
+        elsewhere(file, from, |mut file| {
+            let mut left = to.saturating_sub(from);
+            while left > 0 {
+                let count = left.min(ZEROS.len() as u64);
+                file.write_all(&ZEROS[..count as usize])?;
+                left -= count;
+            }
+            Ok(())
+        })
     }
 
     /// Takes the space for `length` bytes from `offset` on, without a change of the file's length, so
@@ -137,12 +137,9 @@ impl Disk {
     }
 
     /// Writes bytes in place of those at `offset`, and comes back to where the file stood.
-    pub(crate) fn patch(&self, mut file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn patch(&self, file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.step()?;
-        let position = file.stream_position()?;
-        file.seek(SeekFrom::Start(offset))?;
-        file.write_all(bytes)?;
-        file.seek(SeekFrom::Start(position)).map(drop)
+        elsewhere(file, offset, |mut file| file.write_all(bytes))
     }
 
     /// Cuts a file at `end`, where it stands then.
@@ -164,6 +161,13 @@ impl Disk {
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.step()?;
         fs::rename(from, to)
+    }
+
+    /// Removes a file that nothing names any more: one that stays takes space, no more.
+    pub(crate) fn discard(&self, path: &Path) {
+        if let Err(error) = self.remove(path) {
+            log::warn!("cannot remove {}: {error}", path.display());
+        }
     }
 
     /// Removes a file.
@@ -192,6 +196,18 @@ impl Disk {
             None => Ok(()),
         }
     }
+}
+
+/// Lets `write` write at `offset`, and comes back to where the file stood.
+fn elsewhere(
+    mut file: &File,
+    offset: u64,
+    write: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    let position = file.stream_position()?;
+    file.seek(SeekFrom::Start(offset))?;
+    write(file)?;
+    file.seek(SeekFrom::Start(position)).map(drop)
 }
 
 /// An error of the disk, with what was being done to which file.

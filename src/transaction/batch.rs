@@ -241,8 +241,8 @@ impl<'a> Transaction<'a> {
     }
 
     /// The transaction, one of rows, in a batch of its own, with others, one or several, in the place of some
-    /// of its events, which are given by their number. The length that its GTID event says is that of before: whoever writes it to
-    /// a log sets it.
+    /// of its events, which are given by their number. The length that its GTID event says is that of before:
+    /// whoever writes it to a log sets it.
     pub(crate) fn with_events(&self, others: &[(usize, Vec<u8>)]) -> Batch {
         let mut batch = Batch::new();
         batch.push(self);

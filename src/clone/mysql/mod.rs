@@ -58,16 +58,8 @@ pub(super) fn snapshot(
     prepare(&mut control)?;
     schema::check_grants(&mut control)?;
     if !at_least.is_empty() {
-        let waited = control.query(&format!(
-            "SELECT WAIT_FOR_EXECUTED_GTID_SET('{at_least}', {CATCH_UP_S})"
-        ))?;
-        if waited.text(0, 0)? != "0" {
-            return Err(Error::new(
-                ErrorKind::TimedOut,
-                "the donor does not have the transactions of an earlier snapshot",
-            )
-            .at_donor(donor.endpoint.to_string()));
-        }
+        let behind = "the donor does not have the transactions of an earlier snapshot";
+        wait_for(&mut control, at_least, CATCH_UP_S, behind)?;
     }
     for _ in 0..SCHEMA_TRIES {
         if let Some(snapshot) = try_snapshot(donor, &mut control)? {
@@ -89,6 +81,23 @@ fn prepare(connection: &mut Connection) -> Result<()> {
     Ok(())
 }
 
+/// Waits until the server has executed a set; after so many seconds it is an error, that it is `behind`.
+fn wait_for(
+    connection: &mut Connection,
+    at_least: &GtidSet,
+    seconds: u32,
+    behind: &'static str,
+) -> Result<()> {
+    let waited = connection.query(&format!(
+        "SELECT WAIT_FOR_EXECUTED_GTID_SET('{at_least}', {seconds})"
+    ))?;
+    if waited.text(0, 0)? != "0" {
+        let endpoint = connection.endpoint().to_string();
+        return Err(Error::new(ErrorKind::TimedOut, behind).at_donor(endpoint));
+    }
+    Ok(())
+}
+
 /// Opens a snapshot in each session while nothing commits.
 fn open(
     donor: &ServerDonor,
@@ -103,8 +112,7 @@ fn open(
     for reader in readers {
         reader.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")?;
     }
-    let rows = control.query("SELECT @@GLOBAL.gtid_executed")?;
-    let executed = gtid_set(rows.text(0, 0)?)?;
+    let executed = gtid_executed(control)?;
     let prepared = control.query("XA RECOVER").map_or(0, |rows| rows.len());
     control.execute("UNLOCK TABLES")?;
     log::info!(
@@ -144,8 +152,9 @@ fn try_snapshot(donor: &ServerDonor, control: &mut Connection) -> Result<Option<
     }))
 }
 
-fn gtid_set(text: &str) -> Result<GtidSet> {
-    text.parse().map_err(|error| {
+fn gtid_executed(connection: &mut Connection) -> Result<GtidSet> {
+    let rows = connection.query("SELECT @@GLOBAL.gtid_executed")?;
+    rows.text(0, 0)?.parse().map_err(|error| {
         Error::new(
             ErrorKind::Malformed,
             format!("the donor's gtid_executed: {error}"),

@@ -1,6 +1,6 @@
 //! One table as a server has it now.
 
-use super::{gtid_set, prepare, schema};
+use super::{gtid_executed, prepare, schema, wait_for};
 use crate::gtid::GtidSet;
 use crate::net::Connection;
 use crate::target::GroupTable;
@@ -21,16 +21,8 @@ pub(crate) fn table_now(
 ) -> Result<Option<GroupTable>> {
     prepare(connection)?;
     connection.execute(&format!("SET SESSION lock_wait_timeout = {WAIT_S}"))?;
-    let waited = connection.query(&format!(
-        "SELECT WAIT_FOR_EXECUTED_GTID_SET('{at_least}', {WAIT_S})"
-    ))?;
-    if waited.text(0, 0)? != "0" {
-        return Err(Error::new(
-            ErrorKind::TimedOut,
-            "the member does not have the transactions that are here",
-        )
-        .at_donor(connection.endpoint().to_string()));
-    }
+    let behind = "the member does not have the transactions that are here";
+    wait_for(connection, at_least, WAIT_S, behind)?;
     // In this order: what comes in between shows in the time or in the set. SHOW CREATE TABLE waits for a
     // schema change to end, so that one whose outcome it shows is in the set.
     let Some(before) = create_time(connection, name)? else {
@@ -38,8 +30,7 @@ pub(crate) fn table_now(
     };
     let definition = schema::definition(connection, name)?;
     let create_time = create_time(connection, name)?.map(|after| after.max(before));
-    let executed = connection.query("SELECT @@GLOBAL.gtid_executed")?;
-    let gtid_executed = gtid_set(executed.text(0, 0)?)?;
+    let gtid_executed = gtid_executed(connection)?;
     Ok(create_time.map(|create_time| GroupTable {
         definition,
         create_time,

@@ -176,8 +176,8 @@ impl Sender<'_> {
                 "Client requested source to start replication from position < 4",
             ));
         }
-        let size = file_bytes(self.dump.source, &file).map_err(|e| self.unreadable(&e))?;
-        if self.command.position > size {
+        let end = self.dump.source.end().map_err(|e| self.unreadable(&e))?;
+        if self.command.position > file_bytes(&file, &end) {
             return Err(refuse(
                 "Client requested source to start replication from position > file size",
             ));

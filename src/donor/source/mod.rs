@@ -28,8 +28,8 @@ use crate::target::store::Snapshot;
 /// Binary logs that can be served.
 ///
 /// Files are written at their end only; all but the newest are complete. The newest may be longer than what
-/// is in it, with zeros that were written ahead. A file may be removed at any
-/// time: whoever has it open reads on.
+/// is in it, with zeros that were written ahead. A file may be removed at any time: whoever has it open
+/// reads on.
 pub trait LogSource: fmt::Debug + Send + Sync + 'static {
     /// As whom the logs are served.
     fn identity(&self) -> SourceIdentity;
@@ -67,17 +67,13 @@ pub trait LogSource: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// How much there is in a file.
-///
-/// # Errors
-/// As [`LogSource::files`].
-pub(super) fn file_bytes(source: &dyn LogSource, file: &LogFile) -> Result<u64> {
-    let end = source.end()?;
+/// How much there is in a file of a log that ends at `end`.
+pub(super) fn file_bytes(file: &LogFile, end: &LogEnd) -> u64 {
     if end.file == file.name {
-        return Ok(end.bytes);
+        return end.bytes;
     }
     // One that was purged has nothing any more.
-    Ok(fs::metadata(&file.path).map_or(0, |metadata| metadata.len()))
+    fs::metadata(&file.path).map_or(0, |metadata| metadata.len())
 }
 
 /// As whom a donor serves: what replicas ask before they begin.

@@ -119,32 +119,15 @@ fn ask_members(
 mod tests {
     use std::net::TcpListener;
 
-    use parking_lot::{Condvar, Mutex};
-
-    use super::super::{State, View};
     use super::*;
-    use crate::Limits;
 
     /// A member that takes connections and says nothing.
     #[test]
     fn the_applier_waits_no_longer_than_is_said() {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = silent.local_addr().unwrap().port();
-        let options = ConnectOptions::default();
-        let inner = Inner {
-            donor_options: options.clone(),
-            options,
-            limits: Limits::default(),
-            state: Mutex::new(State {
-                addresses: vec![Endpoint::new("127.0.0.1", port); 3],
-                view: View::default(),
-                donor: None,
-                open: Vec::new(),
-                next: 0,
-                has_left: false,
-            }),
-            left: Condvar::new(),
-        };
+        let members = vec![Endpoint::new("127.0.0.1", port); 3];
+        let inner = Inner::new(members, ConnectOptions::default());
         let mut keys = GroupKeys {
             patience: Duration::from_millis(300),
             ..GroupKeys::new(Arc::new(inner))

@@ -83,20 +83,7 @@ impl MySqlGroup {
     /// As [`connect`](Self::connect).
     pub fn with_options(seeds: Vec<Endpoint>, options: ConnectOptions) -> Result<Self> {
         let group = Self {
-            inner: Arc::new(Inner {
-                donor_options: options.clone(),
-                options,
-                limits: Limits::default(),
-                state: Mutex::new(State {
-                    addresses: seeds,
-                    view: View::default(),
-                    donor: None,
-                    open: Vec::new(),
-                    next: 0,
-                    has_left: false,
-                }),
-                left: Condvar::new(),
-            }),
+            inner: Arc::new(Inner::new(seeds, options)),
             threads: Mutex::default(),
         };
         group.inner.any_member()?;
@@ -124,6 +111,23 @@ impl MySqlGroup {
 }
 
 impl Inner {
+    fn new(seeds: Vec<Endpoint>, options: ConnectOptions) -> Self {
+        Self {
+            donor_options: options.clone(),
+            options,
+            limits: Limits::default(),
+            state: Mutex::new(State {
+                addresses: seeds,
+                view: View::default(),
+                donor: None,
+                open: Vec::new(),
+                next: 0,
+                has_left: false,
+            }),
+            left: Condvar::new(),
+        }
+    }
+
     /// Connects, and lets [`Group::leave`] close the connection while it is in use.
     fn connect(&self, endpoint: &Endpoint) -> Result<Tracked<'_>> {
         self.connect_as(endpoint, &self.options)

@@ -63,13 +63,10 @@ impl Journal {
         Ok(count)
     }
 
-    /// Removes files that the index no longer names: one that stays takes space, no more.
+    /// Removes files that the index no longer names.
     pub(super) fn remove(&self, segments: &[u64]) {
         for number in segments {
-            let path = self.index.file_path(*number);
-            if let Err(error) = self.disk.remove(&path) {
-                log::warn!("cannot remove {}: {error}", path.display());
-            }
+            self.disk.discard(&self.index.file_path(*number));
         }
     }
 }

@@ -67,7 +67,7 @@ impl Spare {
         let file = self.thread.take()?.join().ok()??;
         if let Err(error) = self.disk.rename(&self.path, to) {
             log::warn!("cannot rename {}: {error}", self.path.display());
-            remove(&self.disk, &self.path);
+            self.disk.discard(&self.path);
             return None;
         }
         Some((file, self.length))
@@ -77,7 +77,7 @@ impl Spare {
     pub(super) fn remove_old(disk: &Disk, index: &Index) {
         let path = path_of(index);
         if path.exists() {
-            remove(disk, &path);
+            disk.discard(&path);
         }
     }
 }
@@ -90,7 +90,7 @@ impl Drop for Spare {
         self.stopping.store(true, Ordering::Relaxed);
         thread.thread().unpark();
         if let Ok(Some(_)) = thread.join() {
-            remove(&self.disk, &self.path);
+            self.disk.discard(&self.path);
         }
     }
 }
@@ -106,7 +106,7 @@ fn make(disk: &Disk, path: &Path, length: u64, stopping: &AtomicBool) -> Option<
         Err(error) => log::warn!("cannot write ahead to {}: {error}", path.display()),
     }
     if path.exists() {
-        remove(disk, path);
+        disk.discard(path);
     }
     None
 }
@@ -125,10 +125,4 @@ fn fill(disk: &Disk, path: &Path, length: u64, stopping: &AtomicBool) -> io::Res
         thread::park_timeout(started.elapsed());
     }
     Ok(file)
-}
-
-fn remove(disk: &Disk, path: &Path) {
-    if let Err(error) = disk.remove(path) {
-        log::warn!("cannot remove {}: {error}", path.display());
-    }
 }

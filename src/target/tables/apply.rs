@@ -144,11 +144,13 @@ impl Applier {
         let mut completed = HashMap::new();
         for (index, transaction) in batch.iter().enumerate() {
             let done = self.apply(state, &transaction);
-            let Err(error) = done.and_then(|()| match self.completed(&transaction) {
-                None => log.append(&transaction),
-                Some(whole) => log_completed(log, completed.entry(index).or_insert(whole)),
-            }) else {
-                continue;
+            let error = match done.and_then(|()| self.log(log, &transaction)) {
+                Ok(None) => continue,
+                Ok(Some(whole)) => {
+                    completed.insert(index, whole);
+                    continue;
+                }
+                Err(error) => error,
             };
             state.clone_from(before);
             self.forget();
@@ -197,18 +199,20 @@ impl Applier {
             let mut lanes = Lanes::new(scope, self.workers);
             for transaction in batch.iter() {
                 self.transaction(state, &transaction, &mut lanes)?;
-                match self.completed(&transaction) {
-                    None => log.append(&transaction)?,
-                    Some(whole) => log_completed(log, &whole)?,
-                }
+                self.log(log, &transaction)?;
             }
             lanes.settle(state)
         })
     }
 
-    /// The transaction that was applied last as it has to stand in the log; `None`: as it came.
-    fn completed(&self, transaction: &Transaction<'_>) -> Option<Batch> {
-        self.answers.as_ref()?.completed(transaction)
+    /// Tells the log of the transaction that was applied last. Gives it where it was told otherwise than it
+    /// came.
+    fn log(&self, log: &mut impl GroupLog, transaction: &Transaction<'_>) -> Result<Option<Batch>> {
+        let completed = self.answers.as_ref();
+        let completed = completed.and_then(|answers| answers.completed(transaction));
+        let told = completed.as_ref().and_then(Batch::first);
+        log.append(&told.unwrap_or(*transaction))?;
+        Ok(completed)
     }
 
     fn transaction<'b, R: Rows>(
@@ -450,12 +454,6 @@ impl Applier {
         self.answers = answers;
         done
     }
-}
-
-fn log_completed(log: &mut impl GroupLog, whole: &Batch) -> Result<()> {
-    whole
-        .iter()
-        .try_for_each(|transaction| log.append(&transaction))
 }
 
 /// Keeps the first part of an XA transaction.
