@@ -93,6 +93,45 @@ pub(super) enum Storage {
     Prefixed(u8),
 }
 
+/// How a value is decoded: its type and where it ends, so that one decision tells both. Numbers are those
+/// of the bytes of a value, or of its length prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Null,
+    Int1,
+    Int2,
+    Int3,
+    Int4,
+    Int8,
+    Float,
+    Double,
+    Year,
+    Date,
+    OldTime,
+    OldDateTime,
+    OldTimestamp,
+    Time,
+    DateTime5,
+    DateTime8,
+    DateTime,
+    Timestamp4,
+    Timestamp7,
+    Timestamp,
+    Decimal,
+    Char,
+    Bytes1,
+    Bytes2,
+    Bytes4,
+    Bytes,
+    Bit,
+    Enum1,
+    Enum,
+    Set,
+    Json,
+    Geometry,
+    Vector,
+}
+
 /// One column as the row events see it.
 ///
 /// ```
@@ -130,6 +169,7 @@ pub struct Column {
     /// Visibility, where the source has `binlog_row_metadata=FULL`.
     pub visible: Option<bool>,
     pub(super) storage: Storage,
+    pub(super) form: Form,
 }
 
 impl Column {
@@ -166,6 +206,7 @@ impl Column {
             dimensions: None,
             visible: None,
             storage,
+            form: form(kind, storage),
         })
     }
 
@@ -273,7 +314,7 @@ impl Column {
 }
 
 #[inline]
-fn read_length(width: u8, bytes: &[u8]) -> Option<usize> {
+pub(super) fn read_length(width: u8, bytes: &[u8]) -> Option<usize> {
     Some(match width {
         1 => usize::from(*bytes.first()?),
         2 => usize::from(u16::from_le_bytes(*bytes.first_chunk()?)),
@@ -327,6 +368,44 @@ fn storage(kind: ColumnKind, meta: u32) -> Option<Storage> {
         | ColumnKind::Geometry
         | ColumnKind::Vector
         | ColumnKind::TypedArray => matches!(meta, 1..=4).then_some(Storage::Prefixed(meta as u8)),
+    }
+}
+
+fn form(kind: ColumnKind, storage: Storage) -> Form {
+    match (kind, storage) {
+        (ColumnKind::Null, _) => Form::Null,
+        (ColumnKind::TinyInt, _) => Form::Int1,
+        (ColumnKind::SmallInt, _) => Form::Int2,
+        (ColumnKind::MediumInt, _) => Form::Int3,
+        (ColumnKind::Int, _) => Form::Int4,
+        (ColumnKind::BigInt, _) => Form::Int8,
+        (ColumnKind::Float, _) => Form::Float,
+        (ColumnKind::Double, _) => Form::Double,
+        (ColumnKind::Decimal, _) => Form::Decimal,
+        (ColumnKind::Bit, _) => Form::Bit,
+        (ColumnKind::Year, _) => Form::Year,
+        (ColumnKind::Date, _) => Form::Date,
+        (ColumnKind::OldTime, _) => Form::OldTime,
+        (ColumnKind::OldDateTime, _) => Form::OldDateTime,
+        (ColumnKind::OldTimestamp, _) => Form::OldTimestamp,
+        (ColumnKind::Time, _) => Form::Time,
+        (ColumnKind::DateTime, Storage::Fixed(5)) => Form::DateTime5,
+        (ColumnKind::DateTime, Storage::Fixed(8)) => Form::DateTime8,
+        (ColumnKind::DateTime, _) => Form::DateTime,
+        (ColumnKind::Timestamp, Storage::Fixed(4)) => Form::Timestamp4,
+        (ColumnKind::Timestamp, Storage::Fixed(7)) => Form::Timestamp7,
+        (ColumnKind::Timestamp, _) => Form::Timestamp,
+        (ColumnKind::Char, _) => Form::Char,
+        (ColumnKind::VarChar | ColumnKind::Blob, Storage::Prefixed(1)) => Form::Bytes1,
+        (ColumnKind::VarChar | ColumnKind::Blob, Storage::Prefixed(2)) => Form::Bytes2,
+        (ColumnKind::VarChar | ColumnKind::Blob, Storage::Prefixed(4)) => Form::Bytes4,
+        (ColumnKind::VarChar | ColumnKind::Blob, _) => Form::Bytes,
+        (ColumnKind::Enum, Storage::Fixed(1)) => Form::Enum1,
+        (ColumnKind::Enum, _) => Form::Enum,
+        (ColumnKind::Set, _) => Form::Set,
+        (ColumnKind::Json | ColumnKind::TypedArray, _) => Form::Json,
+        (ColumnKind::Geometry, _) => Form::Geometry,
+        (ColumnKind::Vector, _) => Form::Vector,
     }
 }
 

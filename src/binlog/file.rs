@@ -329,7 +329,7 @@ impl<'a> LogBytes<'a> {
     }
 }
 
-/// Asks for memory a page behind the front of `rest`: for two lines, and behind a larger event for more.
+/// Asks for memory a page behind the front of `rest`: for three lines, and behind a larger event for more.
 ///
 /// The processor fetches memory ahead of a reader by itself, but not across the border of a page, and
 /// not before it has seen some steps: every walk through a large log of small events would spend a fifth
@@ -340,10 +340,11 @@ fn fetch_ahead(rest: &[u8], length: usize) {
     const CACHE_LINE: usize = 64;
     const LARGE: usize = 8 * CACHE_LINE;
     const MOST_LINES: usize = 16;
+    prefetch_index(rest, PAGE - 2 * CACHE_LINE);
     prefetch_index(rest, PAGE - CACHE_LINE);
     prefetch_index(rest, PAGE);
     if length > LARGE {
-        for line in 2..(length / CACHE_LINE).min(MOST_LINES) {
+        for line in 3..(length / CACHE_LINE).min(MOST_LINES) {
             prefetch_index(rest, PAGE - line * CACHE_LINE);
         }
     }

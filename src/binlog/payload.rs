@@ -7,9 +7,7 @@
 
 use std::io::Cursor;
 
-use zstd::zstd_safe::{
-    DCtx, InBuffer, OutBuffer, ResetDirective, find_frame_compressed_size, get_error_name,
-};
+use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective, get_error_name};
 
 use super::reader::Reader;
 use super::{EventType, FormatDescription};
@@ -176,16 +174,41 @@ impl PayloadDecoder {
     }
 }
 
-/// Whether this is one zstd frame of a window that servers allow (below 128 MiB): where it is decompressed
-/// in one step the library does not look at the window, which is a fault to everybody else.
+/// Whether this is one zstd frame of a window that servers allow (below 128 MiB), and nothing else: where
+/// payloads are decompressed in one step the library does not look at windows, which is a fault to
+/// everybody else. (RFC 8878, section 3.1.1: a head, then blocks of which each says whether it is the last.)
 fn is_one_frame(payload: &[u8]) -> bool {
-    const SINGLE_SEGMENT: u8 = 1 << 5;
+    const MAGIC: [u8; 4] = 0xfd2f_b528u32.to_le_bytes();
     const LARGE_WINDOW: u8 = (27 - 10) << 3;
-    let [_, _, _, _, descriptor, window, ..] = *payload else {
+    let Some((&MAGIC, rest)) = payload.split_first_chunk() else {
         return false;
     };
-    (descriptor & SINGLE_SEGMENT != 0 || window < LARGE_WINDOW)
-        && find_frame_compressed_size(payload) == Ok(payload.len())
+    let [descriptor, window, ..] = *rest else {
+        return false;
+    };
+    let is_single_segment = descriptor & 0x20 != 0;
+    let content_size = match descriptor >> 6 {
+        0 => usize::from(is_single_segment),
+        exponent => 1 << exponent,
+    };
+    let dictionary_id = (1 << (descriptor & 3)) >> 1;
+    let checksum = usize::from(descriptor & 4);
+    let head = 1 + usize::from(!is_single_segment) + dictionary_id + content_size;
+    let mut rest = rest.get(head..);
+    while let Some([a, b, c, blocks @ ..]) = rest {
+        let block = u32::from_le_bytes([*a, *b, *c, 0]);
+        let size = match block >> 1 & 3 {
+            // One byte, so many times.
+            1 => 1,
+            _ => block as usize >> 3,
+        };
+        rest = blocks.get(size..);
+        if block & 1 == 1 {
+            return (is_single_segment || window < LARGE_WINDOW)
+                && rest.is_some_and(|rest| rest.len() == checksum);
+        }
+    }
+    false
 }
 
 /// Decompresses piece by piece: no room is made for more than comes.
@@ -247,7 +270,47 @@ fn too_large(limits: &Limits) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
+
+    #[test]
+    fn one_frame_is_told_apart_from_parts_and_from_two() {
+        let mixed: Vec<u8> = (0..300_000u32)
+            .flat_map(|n| (n * n).to_le_bytes())
+            .collect();
+        for (bytes, size) in [
+            (&mixed[..], 0),
+            (&mixed, 1),
+            (&mixed, 255),
+            (&mixed, 256),
+            (&mixed, 65_792),
+            (&mixed, mixed.len()),
+            (&[7; 500_000], 500_000),
+        ] {
+            for (has_size, has_checksum) in [(false, false), (true, false), (true, true)] {
+                let mut encoder = zstd::stream::Encoder::new(Vec::new(), 3).unwrap();
+                encoder.include_checksum(has_checksum).unwrap();
+                let pledged = has_size.then_some(size as u64);
+                encoder.set_pledged_src_size(pledged).unwrap();
+                encoder.write_all(&bytes[..size]).unwrap();
+                let mut frame = encoder.finish().unwrap();
+                let what = format!("{size} bytes, size {has_size}, checksum {has_checksum}");
+                assert!(is_one_frame(&frame), "{what}");
+                let cuts = (0..frame.len().min(32)).chain([frame.len() - 1]);
+                for cut in cuts {
+                    assert!(!is_one_frame(&frame[..cut]), "{what}, cut at {cut}");
+                }
+                frame.push(0x28);
+                assert!(!is_one_frame(&frame), "{what}, and a byte");
+                frame.pop();
+                frame.extend_from_within(..);
+                assert!(!is_one_frame(&frame), "{what}, twice");
+            }
+        }
+        // A frame that is to be skipped.
+        assert!(!is_one_frame(&[0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 1]));
+    }
 
     #[test]
     fn a_window_that_no_server_allows_is_refused() {

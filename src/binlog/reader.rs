@@ -41,24 +41,17 @@ impl<'a> Reader<'a> {
         self.total - self.rest.len()
     }
 
-    #[cold]
+    // Whatever is not put into its caller gets parts of a reader and never the reader itself: one that
+    // is seen from elsewhere lives in memory, and every read of a field would go there and back.
+
+    #[inline]
     fn short(&self, wanted: usize, what: &str) -> Error {
-        Error::new(
-            ErrorKind::Malformed,
-            format!(
-                "{what} needs {wanted} bytes at byte {}, {} are left",
-                self.position(),
-                self.rest.len()
-            ),
-        )
+        short(what, wanted, self.position(), self.rest.len())
     }
 
-    #[cold]
+    #[inline]
     pub(crate) fn malformed(&self, message: impl std::fmt::Display) -> Error {
-        Error::new(
-            ErrorKind::Malformed,
-            format!("{message}, before byte {}", self.position()),
-        )
+        malformed(message, self.position())
     }
 
     #[inline]
@@ -151,20 +144,13 @@ impl<'a> Reader<'a> {
     /// bytes. Longer forms than needed are accepted, as the server does.
     #[inline]
     pub(crate) fn packed(&mut self, what: &str) -> Result<u64> {
-        match self.u8(what)? {
-            short @ 0..=250 => Ok(u64::from(short)),
-            mark => self.packed_behind(mark, what),
+        let mark = self.u8(what)?;
+        if mark <= 250 {
+            return Ok(u64::from(mark));
         }
-    }
-
-    /// The packed integer behind its mark.
-    fn packed_behind(&mut self, mark: u8, what: &str) -> Result<u64> {
-        match mark {
-            0xfc => self.u16(what).map(u64::from),
-            0xfd => self.u24(what).map(u64::from),
-            0xfe => self.u64(what),
-            _ => Err(self.malformed(format_args!("{what} begins with {mark:#04x}"))),
-        }
+        let (value, rest) = packed_behind(mark, self.rest, what, self.position())?;
+        self.rest = rest;
+        Ok(value)
     }
 
     /// Fails if anything is left.
@@ -182,6 +168,43 @@ impl<'a> Reader<'a> {
             ))
         }
     }
+}
+
+#[cold]
+fn short(what: &str, wanted: usize, position: usize, left: usize) -> Error {
+    Error::new(
+        ErrorKind::Malformed,
+        format!("{what} needs {wanted} bytes at byte {position}, {left} are left"),
+    )
+}
+
+#[cold]
+fn malformed(message: impl std::fmt::Display, position: usize) -> Error {
+    Error::new(
+        ErrorKind::Malformed,
+        format!("{message}, before byte {position}"),
+    )
+}
+
+/// The packed integer behind its mark, which ends at `position`, and what is behind it.
+#[inline(never)]
+fn packed_behind<'a>(
+    mark: u8,
+    rest: &'a [u8],
+    what: &str,
+    position: usize,
+) -> Result<(u64, &'a [u8])> {
+    let mut reader = Reader {
+        rest,
+        total: position + rest.len(),
+    };
+    let value = match mark {
+        0xfc => u64::from(reader.u16(what)?),
+        0xfd => u64::from(reader.u24(what)?),
+        0xfe => reader.u64(what)?,
+        _ => return Err(reader.malformed(format_args!("{what} begins with {mark:#04x}"))),
+    };
+    Ok((value, reader.rest))
 }
 
 /// Writes the shortest form of the packed integer.

@@ -62,9 +62,12 @@ fn full_image<'a>(
     each: &mut impl FnMut(&Column, CellValue<'a>),
 ) -> Result<&'a [u8]> {
     let mut rest = behind_nulls(front);
-    for (columns, null_bits) in columns.chunks(8).zip(front.nulls) {
-        let mut null_bits = *null_bits;
-        for column in columns {
+    let mut left = columns;
+    let mut bitmap = front.bytes;
+    loop {
+        let (group, behind) = left.split_at_checked(64).unwrap_or((left, &[]));
+        let mut null_bits = null_bits(bitmap);
+        for column in group {
             if null_bits & 1 == 1 {
                 each(column, CellValue::Value(Value::Null));
             } else {
@@ -72,8 +75,12 @@ fn full_image<'a>(
             }
             null_bits >>= 1;
         }
+        if behind.is_empty() {
+            return Ok(rest);
+        }
+        left = behind;
+        bitmap = bitmap.get(8..).unwrap_or_default();
     }
-    Ok(rest)
 }
 
 /// The same for an image that lacks some columns, or has some JSON columns as differences.
@@ -107,6 +114,19 @@ fn some_columns<'a>(
         }
     }
     Ok(rest)
+}
+
+/// The bits of 64 columns. Behind the NULL bitmap there are values; what they look like as bits does not
+/// matter, no column asks for these.
+#[inline]
+fn null_bits(bitmap: &[u8]) -> u64 {
+    match bitmap.first_chunk() {
+        Some(bits) => u64::from_le_bytes(*bits),
+        None => bitmap
+            .iter()
+            .rev()
+            .fold(0, |bits, byte| bits << 8 | u64::from(*byte)),
+    }
 }
 
 fn behind_nulls<'a>(front: &Front<'a>) -> &'a [u8] {

@@ -142,7 +142,9 @@ impl<'a> RowsEvent<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`] where it breaks the format or is no row event.
-    #[inline]
+    // Handed back through memory, in pieces of other sizes than it was written in, it would cost as much as
+    // two of its columns.
+    #[inline(always)]
     pub fn decode(format: &FormatDescription, event: &'a [u8]) -> Result<Self> {
         let event_type = EventHeader::decode(event)?.event_type;
         let Some((kind, version_2)) = kind_and_version(event_type) else {

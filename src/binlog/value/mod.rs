@@ -10,7 +10,8 @@ pub(crate) use float::write_double;
 pub use temporal::{Date, DateTime, Time, Timestamp};
 pub use text::{TextStyle, write_escaped};
 
-use super::{Column, ColumnKind, JsonDocument};
+use super::column::{Form, read_length};
+use super::{Column, JsonDocument};
 use crate::Result;
 
 /// A value of a column. Bytes are borrowed from the row.
@@ -83,81 +84,75 @@ impl Column {
 
     /// Gives the value at the front of `bytes` to `each`, and returns what is behind it.
     ///
-    /// One decision for each value: the kind says both how long it is and what its bytes mean. And every
-    /// kind calls `each` for itself: where their values met, each would be put together from its bytes.
+    /// One decision for each value: the form says both how long it is and what its bytes mean. And every
+    /// form calls `each` for itself: where their values met, each would be put together from its bytes.
     #[inline]
     pub(super) fn pass<'a>(
         &self,
         bytes: &'a [u8],
         each: impl FnOnce(Value<'a>),
     ) -> Result<&'a [u8]> {
-        let behind = match self.kind {
-            ColumnKind::Null => {
+        let behind = match self.form {
+            Form::Null => {
                 each(Value::Null);
                 Some(bytes)
             }
-            ColumnKind::TinyInt => front(bytes, |[a]| each(self.integer(u64::from(a), 1))),
-            ColumnKind::SmallInt => front(bytes, |bytes| {
+            Form::Int1 => front(bytes, |[a]| each(self.integer(u64::from(a), 1))),
+            Form::Int2 => front(bytes, |bytes| {
                 each(self.integer(u64::from(u16::from_le_bytes(bytes)), 2));
             }),
-            ColumnKind::MediumInt => front(bytes, |[a, b, c]| {
+            Form::Int3 => front(bytes, |[a, b, c]| {
                 each(self.integer(u64::from(u32::from_le_bytes([a, b, c, 0])), 3));
             }),
-            ColumnKind::Int => front(bytes, |bytes| {
+            Form::Int4 => front(bytes, |bytes| {
                 each(self.integer(u64::from(u32::from_le_bytes(bytes)), 4));
             }),
-            ColumnKind::BigInt => front(bytes, |bytes| {
+            Form::Int8 => front(bytes, |bytes| {
                 each(self.integer(u64::from_le_bytes(bytes), 8));
             }),
-            ColumnKind::Float => front(bytes, |bytes| {
+            Form::Float => front(bytes, |bytes| {
                 each(Value::Float(f32::from_le_bytes(bytes)));
             }),
-            ColumnKind::Double => front(bytes, |bytes| {
+            Form::Double => front(bytes, |bytes| {
                 each(Value::Double(f64::from_le_bytes(bytes)));
             }),
-            ColumnKind::Year => front(bytes, |[year]| {
+            Form::Year => front(bytes, |[year]| {
                 each(Value::Year(match year {
                     0 => 0,
                     year => 1900 + u16::from(year),
                 }));
             }),
-            ColumnKind::Date => front(bytes, |bytes| each(Value::Date(Date::from_packed(bytes)))),
-            ColumnKind::OldTime => front(bytes, |bytes| each(Value::Time(Time::from_old(bytes)))),
-            ColumnKind::OldDateTime => front(bytes, |bytes| {
+            Form::Date => front(bytes, |bytes| each(Value::Date(Date::from_packed(bytes)))),
+            Form::OldTime => front(bytes, |bytes| each(Value::Time(Time::from_old(bytes)))),
+            Form::OldDateTime => front(bytes, |bytes| {
                 each(Value::DateTime(DateTime::from_old(u64::from_le_bytes(
                     bytes,
                 ))));
             }),
-            ColumnKind::OldTimestamp => front(bytes, |bytes| {
+            Form::OldTimestamp => front(bytes, |bytes| {
                 each(Value::Timestamp(Timestamp {
                     seconds: u32::from_le_bytes(bytes),
                     microseconds: 0,
                     fraction_digits: 0,
                 }));
             }),
-            ColumnKind::DateTime => self.with_content(bytes, |content| {
-                each(Value::DateTime(DateTime::from_packed(
-                    content,
-                    self.meta as u8,
-                )));
-            }),
-            ColumnKind::Timestamp => self.with_content(bytes, |content| {
-                each(Value::Timestamp(Timestamp::from_packed(
-                    content,
-                    self.meta as u8,
-                )));
-            }),
-            ColumnKind::Time => self.with_content(bytes, |content| {
+            Form::DateTime5 => front(bytes, |content: [u8; 5]| each(self.date_time(&content))),
+            Form::DateTime8 => front(bytes, |content: [u8; 8]| each(self.date_time(&content))),
+            Form::DateTime => self.with_content(bytes, |content| each(self.date_time(content))),
+            Form::Timestamp4 => front(bytes, |content: [u8; 4]| each(self.timestamp(&content))),
+            Form::Timestamp7 => front(bytes, |content: [u8; 7]| each(self.timestamp(&content))),
+            Form::Timestamp => self.with_content(bytes, |content| each(self.timestamp(content))),
+            Form::Time => self.with_content(bytes, |content| {
                 each(Value::Time(Time::from_packed(content, self.meta as u8)));
             }),
-            ColumnKind::Decimal => self.with_content(bytes, |content| {
+            Form::Decimal => self.with_content(bytes, |content| {
                 each(Value::Decimal(Decimal {
                     bytes: content,
                     precision: self.precision(),
                     scale: self.scale(),
                 }));
             }),
-            ColumnKind::Char if self.collation == Some(BINARY_COLLATION) => {
+            Form::Char if self.collation == Some(BINARY_COLLATION) => {
                 self.with_content(bytes, |content| {
                     each(Value::Binary {
                         bytes: content,
@@ -165,23 +160,25 @@ impl Column {
                     });
                 })
             }
-            ColumnKind::Char | ColumnKind::VarChar | ColumnKind::Blob => {
+            Form::Bytes1 => prefixed::<1>(bytes, |content| each(Value::Bytes(content))),
+            Form::Bytes2 => prefixed::<2>(bytes, |content| each(Value::Bytes(content))),
+            Form::Bytes4 => prefixed::<4>(bytes, |content| each(Value::Bytes(content))),
+            Form::Char | Form::Bytes => {
                 self.with_content(bytes, |content| each(Value::Bytes(content)))
             }
-            ColumnKind::Bit => self.with_content(bytes, |content| each(Value::Bit(content))),
-            ColumnKind::Enum => self.with_content(bytes, |content| {
+            Form::Bit => self.with_content(bytes, |content| each(Value::Bit(content))),
+            Form::Enum1 => front(bytes, |[a]| each(Value::Enum(u16::from(a)))),
+            Form::Enum => self.with_content(bytes, |content| {
                 each(Value::Enum(unsigned(content) as u16));
             }),
-            ColumnKind::Set => self.with_content(bytes, |content| {
+            Form::Set => self.with_content(bytes, |content| {
                 each(Value::Set(unsigned(content)));
             }),
-            ColumnKind::Json | ColumnKind::TypedArray => self.with_content(bytes, |content| {
+            Form::Json => self.with_content(bytes, |content| {
                 each(Value::Json(JsonDocument::new(content)));
             }),
-            ColumnKind::Geometry => {
-                self.with_content(bytes, |content| each(Value::Geometry(content)))
-            }
-            ColumnKind::Vector => self.with_content(bytes, |content| each(Value::Vector(content))),
+            Form::Geometry => self.with_content(bytes, |content| each(Value::Geometry(content))),
+            Form::Vector => self.with_content(bytes, |content| each(Value::Vector(content))),
         };
         match behind {
             Some(behind) => Ok(behind),
@@ -199,6 +196,16 @@ impl Column {
             }
             None => None,
         }
+    }
+
+    #[inline]
+    fn date_time(&self, content: &[u8]) -> Value<'static> {
+        Value::DateTime(DateTime::from_packed(content, self.meta as u8))
+    }
+
+    #[inline]
+    fn timestamp(&self, content: &[u8]) -> Value<'static> {
+        Value::Timestamp(Timestamp::from_packed(content, self.meta as u8))
     }
 
     /// An integer of `length` bytes.
@@ -225,6 +232,15 @@ fn front<const N: usize>(bytes: &[u8], look: impl FnOnce([u8; N])) -> Option<&[u
     }
 }
 
+/// Looks at the content behind a length of `WIDTH` bytes, and returns what is behind it.
+#[inline]
+fn prefixed<'a, const WIDTH: u8>(bytes: &'a [u8], look: impl FnOnce(&'a [u8])) -> Option<&'a [u8]> {
+    let length = read_length(WIDTH, bytes)?;
+    let (content, behind) = bytes.get(usize::from(WIDTH)..)?.split_at_checked(length)?;
+    look(content);
+    Some(behind)
+}
+
 /// Little-endian number of up to 8 bytes.
 #[inline]
 fn unsigned(bytes: &[u8]) -> u64 {
@@ -244,6 +260,7 @@ fn unsigned(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::binlog::ColumnKind;
 
     fn integer(kind: ColumnKind, is_unsigned: bool, bytes: &[u8]) -> Value<'_> {
         let mut column = Column::new(kind, 0).unwrap();

@@ -71,6 +71,7 @@ pub struct Timestamp {
 }
 
 impl Date {
+    #[inline]
     pub(super) fn from_packed(bytes: [u8; 3]) -> Self {
         let [a, b, c] = bytes;
         let packed = u32::from_le_bytes([a, b, c, 0]);
@@ -137,6 +138,7 @@ fn microseconds(fraction: u64, bytes: u32) -> u32 {
 
 impl Time {
     /// From 3 to 6 bytes.
+    #[inline]
     pub(super) fn from_packed(bytes: &[u8], fraction_digits: u8) -> Self {
         let fraction_bytes = u32::from(fraction_digits.min(6)).div_ceil(2);
         let biased = big_endian(bytes) as i64 - (0x80_0000 << (8 * fraction_bytes));
@@ -224,6 +226,7 @@ impl DateTime {
         )
     }
 
+    #[inline]
     fn from_parts(whole: u64, microseconds: u32, fraction_digits: u8) -> Self {
         let year_month = whole >> 22;
         Self {
