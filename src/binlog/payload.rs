@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn one_frame_is_told_apart_from_parts_and_from_two() {
         let mixed: Vec<u8> = (0..300_000u32)
-            .flat_map(|n| (n * n).to_le_bytes())
+            .flat_map(|n| n.wrapping_mul(n).to_le_bytes())
             .collect();
         for (bytes, size) in [
             (&mixed[..], 0),
