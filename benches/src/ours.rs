@@ -4,9 +4,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use rejoin::binlog::{
-    CellValue, ChecksumAlgorithm, Event, EventHeader, EventType, FormatDescription, GtidEvent,
-    LogBytes, PayloadDecoder, QueryEvent, RowsEvent, TableMaps, TransactionPayload, Value,
-    XidEvent,
+    CellValue, ChecksumAlgorithm, Event, EventHeader, EventType, ExpandedEvent, ExpandedLog,
+    FormatDescription, GtidEvent, LogBytes, QueryEvent, RowsEvent, TableMaps, Value, XidEvent,
 };
 use rejoin::transaction::{Assembler, Batch};
 use rejoin::wire::dump::{self, DumpPacket};
@@ -98,37 +97,54 @@ pub fn received(mut packets: &[u8]) -> Result<Seen> {
     Ok(seen)
 }
 
-/// Checksums, and every value of every row.
+/// Checksums, and every value of every row, in compressed transactions too.
 pub fn values(log: &[u8]) -> Result<Seen> {
     let limits = Limits::default();
     let mut seen = Seen::default();
-    let mut reader = LogBytes::new(log, &limits)?;
-    let mut walk = Walk {
-        tables: TableMaps::new(&limits),
-        decoder: PayloadDecoder::new(),
-        expanded: Vec::new(),
-    };
-    while let Some(event) = reader.next_event()? {
-        let body = event.verify()?;
-        if event.header.event_type == EventType::TRANSACTION_PAYLOAD {
-            let payload = TransactionPayload::decode(event.format, body)?;
-            walk.expanded.clear();
-            walk.decoder.expand(&payload, &limits, &mut walk.expanded)?;
-            let expanded = std::mem::take(&mut walk.expanded);
-            let mut rest = expanded.as_slice();
-            while !rest.is_empty() {
-                let header = EventHeader::decode(rest)?;
-                let (event_bytes, behind) = rest.split_at(header.length as usize);
-                walk.event(event.format, &header, event_bytes, &mut seen)?;
-                rest = behind;
+    let mut log = ExpandedLog::new(log, &limits)?;
+    let mut tables = TableMaps::new(&limits);
+    while let Some(event) = log.next_event()? {
+        seen.events += 1;
+        let ExpandedEvent { format, bytes, .. } = event;
+        match event.header.event_type {
+            EventType::TABLE_MAP => {
+                tables.add(format, bytes)?;
             }
-            walk.expanded = expanded;
-            seen.events += 1;
-        } else {
-            walk.event(event.format, &event.header, body, &mut seen)?;
+            event_type if event_type.is_rows() => {
+                let rows = RowsEvent::decode(format, bytes)?;
+                let table = tables.of(&rows)?;
+                let mut images = rows.rows(&table.columns)?;
+                let mut values = 0;
+                while images
+                    .next_values(|_, value| {
+                        values += u64::from(!matches!(value, CellValue::Value(Value::Null)));
+                        black_box(value);
+                    })?
+                    .is_some()
+                {
+                    seen.images += 1;
+                }
+                seen.values += values;
+            }
+            EventType::QUERY => look(QueryEvent::decode(format, bytes))?,
+            EventType::GTID | EventType::GTID_TAGGED => look(GtidEvent::decode(format, bytes))?,
+            EventType::XID => look(XidEvent::decode(format, bytes))?,
+            _ => look(Event::decode(format, bytes))?,
         }
     }
     Ok(seen)
+}
+
+/// Keeps the compiler from leaving out what was decoded.
+#[inline(always)]
+fn look<T>(decoded: Result<T>) -> Result<()> {
+    match &decoded {
+        Ok(value) => {
+            black_box(value);
+            Ok(())
+        }
+        Err(_) => decoded.map(drop),
+    }
 }
 
 /// A log taken apart into typed events, for [`encode`].
@@ -162,56 +178,5 @@ pub fn encode(log: &Decoded<'_>, out: &mut Vec<u8>) {
         out.clear();
         event.encode(&log.format, header, out);
         black_box(&out);
-    }
-}
-
-struct Walk {
-    tables: TableMaps,
-    decoder: PayloadDecoder,
-    expanded: Vec<u8>,
-}
-
-impl Walk {
-    #[inline]
-    fn event(
-        &mut self,
-        format: &FormatDescription,
-        header: &EventHeader,
-        event: &[u8],
-        seen: &mut Seen,
-    ) -> Result<()> {
-        seen.events += 1;
-        match header.event_type {
-            EventType::TABLE_MAP => {
-                self.tables.add(format, event)?;
-            }
-            event_type if event_type.is_rows() => {
-                let rows = RowsEvent::decode(format, event)?;
-                let table = self.tables.of(&rows)?;
-                let mut images = rows.rows(&table.columns)?;
-                while images
-                    .next_values(|_, value| {
-                        seen.values += u64::from(!matches!(value, CellValue::Value(Value::Null)));
-                        black_box(value);
-                    })?
-                    .is_some()
-                {
-                    seen.images += 1;
-                }
-            }
-            EventType::QUERY => {
-                black_box(QueryEvent::decode(format, event)?);
-            }
-            EventType::GTID | EventType::GTID_TAGGED => {
-                black_box(GtidEvent::decode(format, event)?);
-            }
-            EventType::XID => {
-                black_box(XidEvent::decode(format, event)?);
-            }
-            _ => {
-                black_box(Event::decode(format, event)?);
-            }
-        }
-        Ok(())
     }
 }

@@ -304,6 +304,35 @@ impl<'a> LogBytes<'a> {
         Ok(self.pass(header, bytes, rest))
     }
 
+    /// Where the next event starts in the log.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The newest format description so far.
+    #[inline]
+    pub fn format(&self) -> Option<&Arc<FormatDescription>> {
+        self.format.as_ref()
+    }
+
+    /// What was not read yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Goes on with `rest`, which starts at `offset` and is of the same format.
+    pub(super) fn go_to(&mut self, rest: &'a [u8], offset: u64) {
+        self.rest = rest;
+        self.offset = offset;
+    }
+
+    /// What the next event is.
+    #[inline]
+    pub(super) fn next_type(&self) -> Option<EventType> {
+        let byte = self.rest.get(EventHeader::TYPE_OFFSET);
+        byte.map(|event_type| EventType(*event_type))
+    }
+
     /// Gives out `bytes`; what follows is in `rest`.
     #[inline]
     fn pass(

@@ -17,6 +17,7 @@ mod compose;
 mod control;
 mod event;
 mod event_type;
+mod expanded;
 mod file;
 mod format;
 #[cfg(any(fuzzing, test))]
@@ -46,6 +47,7 @@ pub use control::{HeartbeatEvent, IncidentEvent, PreviousGtidsEvent, RotateEvent
 pub use event::Event;
 pub(crate) use event::not_understood;
 pub use event_type::EventType;
+pub use expanded::{ExpandedEvent, ExpandedLog};
 pub use file::{LogBytes, LogEvent, LogReader, MAGIC, Tail};
 pub use format::FormatDescription;
 pub(crate) use format::open;
@@ -54,6 +56,9 @@ pub use gtid_event::{GtidEvent, UNDEFINED_SERVER_VERSION};
 pub use header::EventHeader;
 pub(crate) use json::document_from_text;
 pub use json::{JsonContainer, JsonDiff, JsonDocument, JsonOperation, JsonValue, json_diffs};
+#[cfg(feature = "cli")]
+pub(crate) use payload::in_payload;
+pub(crate) use payload::split_nested;
 pub use payload::{PayloadCompression, PayloadDecoder, TransactionPayload};
 pub use query::{QueryEvent, StatusVariable};
 pub(crate) use reader::put_packed;

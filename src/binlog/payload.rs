@@ -10,7 +10,7 @@ use std::io::Cursor;
 use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective, get_error_name};
 
 use super::reader::Reader;
-use super::{EventType, FormatDescription};
+use super::{EventHeader, EventType, FormatDescription};
 use crate::{Error, ErrorKind, Limits, Result};
 
 /// How a payload is compressed.
@@ -94,6 +94,60 @@ impl<'a> TransactionPayload<'a> {
         out.extend_from_slice(self.head);
         out.extend_from_slice(self.payload);
     }
+}
+
+/// The event at the front of `events`, which were in a payload.
+///
+/// # Errors
+/// [`ErrorKind::Malformed`] where it is cut, or of a type that stands in no payload.
+#[inline]
+pub(crate) fn split_nested(events: &[u8]) -> Result<(EventHeader, &[u8])> {
+    let header = match EventHeader::decode(events) {
+        Ok(header) => header,
+        Err(error) => return Err(in_payload(error)),
+    };
+    match events.get(..header.length as usize) {
+        Some(event) if may_be_nested(header.event_type) => Ok((header, event)),
+        _ => Err(odd_nested(&header, events.len())),
+    }
+}
+
+/// A payload is one transaction behind its GTID event, and nothing of the log's own.
+#[inline]
+fn may_be_nested(event_type: EventType) -> bool {
+    !matches!(
+        event_type,
+        EventType::TRANSACTION_PAYLOAD
+            | EventType::FORMAT_DESCRIPTION
+            | EventType::ROTATE
+            | EventType::STOP
+            | EventType::PREVIOUS_GTIDS
+            | EventType::GTID
+            | EventType::ANONYMOUS_GTID
+            | EventType::GTID_TAGGED
+    )
+}
+
+#[cold]
+fn odd_nested(header: &EventHeader, left: usize) -> Error {
+    let EventHeader {
+        event_type, length, ..
+    } = header;
+    let message = if *length as usize > left {
+        format!("{event_type} event of {length} bytes where {left} are left")
+    } else {
+        format!("{event_type} event")
+    };
+    in_payload(Error::new(ErrorKind::Malformed, message))
+}
+
+/// Says of an error that it is in a payload.
+#[cold]
+pub(crate) fn in_payload(error: Error) -> Error {
+    Error::new(
+        error.kind(),
+        format!("inside a compressed transaction: {}", error.message()),
+    )
 }
 
 /// Decompresses payloads, with memory that it keeps from one to the next.

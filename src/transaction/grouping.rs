@@ -10,7 +10,7 @@ use super::boundary::{Part, State, Step, event_part, statement_part};
 use super::part::{self, OwnedKind};
 use crate::binlog::{
     EventHeader, EventType, FormatDescription, GtidEvent, IncidentEvent, PayloadDecoder,
-    QueryEvent, TransactionPayload, ViewChangeEvent, XaPrepareEvent, not_understood,
+    QueryEvent, TransactionPayload, ViewChangeEvent, XaPrepareEvent, not_understood, split_nested,
 };
 use crate::gtid::Gtid;
 use crate::{Error, ErrorKind, Limits, Result};
@@ -357,38 +357,24 @@ impl Grouping {
         let mut xa_prepare = false;
         let mut whole = false;
         while !rest.is_empty() {
-            let at = || format!("{} of the transaction payload", total - rest.len());
-            let header = EventHeader::decode(rest)?;
-            let Some((event, behind)) = rest.split_at_checked(header.length as usize) else {
-                return Err(Error::new(
-                    ErrorKind::Malformed,
-                    format!("{} event at byte {} is cut", header.event_type, at()),
-                ));
-            };
-            let part = match header.event_type {
-                EventType::TRANSACTION_PAYLOAD
-                | EventType::GTID
-                | EventType::GTID_TAGGED
-                | EventType::ANONYMOUS_GTID
-                | EventType::FORMAT_DESCRIPTION => None,
-                _ => Some(part_of(format, &header, event)?),
-            };
+            let (header, event) = split_nested(rest)?;
+            let part = part_of(format, &header, event)?;
             let step = match part {
-                Some(Some(part)) if !whole => self.state.step(part),
-                Some(None) => Some(Step::Inside),
-                _ => None,
+                Some(part) if !whole => self.state.step(part),
+                Some(_) => None,
+                None => Some(Step::Inside),
             };
             let Some(step) = step else {
+                let at = total - rest.len();
                 return Err(Error::new(
                     ErrorKind::Malformed,
                     format!(
-                        "{} event at byte {} may not stand there",
-                        header.event_type,
-                        at()
+                        "{} event at byte {at} of the transaction payload may not stand there",
+                        header.event_type
                     ),
                 ));
             };
-            match part.flatten() {
+            match part {
                 Some(Part::Change | Part::Statement) => has_changes = true,
                 Some(Part::XaPrepare) => {
                     xa_prepare = !XaPrepareEvent::decode(format, event)?.one_phase;
@@ -403,7 +389,7 @@ impl Grouping {
                 _ => {}
             }
             whole = step == Step::Complete;
-            rest = behind;
+            rest = rest.get(event.len()..).unwrap_or_default();
         }
         if !whole {
             return Err(Error::new(

@@ -8,7 +8,7 @@ use super::seen::{Seen, Totals};
 use super::{Form, Output, json_event, text};
 use crate::binlog::{
     ChecksumAlgorithm, Event, EventHeader, EventType, FormatDescription, LogEvent, LogReader,
-    PayloadDecoder, QueryEvent, TableMaps, Tail,
+    PayloadDecoder, QueryEvent, TableMaps, Tail, in_payload, split_nested,
 };
 use crate::{Error, ErrorKind, Limits, Result};
 
@@ -186,23 +186,9 @@ impl<'a> Walk<'a> {
         let mut rest = expanded;
         let mut flow = Flow::On;
         while !rest.is_empty() && flow == Flow::On {
-            let header = EventHeader::decode(rest).map_err(in_payload)?;
-            let (bytes, behind) =
-                rest.split_at_checked(header.length as usize)
-                    .ok_or_else(|| {
-                        in_payload(Error::new(
-                            ErrorKind::Malformed,
-                            format!(
-                                "{} event of {} bytes where {} are left",
-                                header.event_type,
-                                header.length,
-                                rest.len()
-                            ),
-                        ))
-                    })?;
-            rest = behind;
+            let (header, bytes) = split_nested(rest)?;
+            rest = rest.get(bytes.len()..).unwrap_or_default();
             check_type(format, &header, self.v1_rows).map_err(in_payload)?;
-            check_nested(header.event_type).map_err(in_payload)?;
             let event = decode(format, &header, bytes, self.v1_rows).map_err(in_payload)?;
             let found = Found {
                 offset: u64::from(log.header.end_log_pos),
@@ -490,32 +476,6 @@ fn check_statement(format: &FormatDescription, query: &QueryEvent<'_>) -> Result
         ));
     }
     Ok(())
-}
-
-/// A payload is one transaction behind its GTID event, and nothing of the log's own.
-fn check_nested(event_type: EventType) -> Result<()> {
-    match event_type {
-        EventType::TRANSACTION_PAYLOAD
-        | EventType::FORMAT_DESCRIPTION
-        | EventType::ROTATE
-        | EventType::STOP
-        | EventType::PREVIOUS_GTIDS
-        | EventType::GTID
-        | EventType::ANONYMOUS_GTID
-        | EventType::GTID_TAGGED => Err(Error::new(
-            ErrorKind::Malformed,
-            format!("{event_type} event"),
-        )),
-        _ => Ok(()),
-    }
-}
-
-#[cold]
-fn in_payload(error: Error) -> Error {
-    Error::new(
-        error.kind(),
-        format!("inside a compressed transaction: {}", error.message()),
-    )
 }
 
 /// The checksum as it stands in the file.
