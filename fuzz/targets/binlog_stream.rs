@@ -1,3 +1,8 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| rejoin::binlog::fuzzing::stream(data));
+use rejoin::binlog::fuzzing;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    fuzzing::stream(data);
+    fuzzing::expanded(data);
+});

@@ -19,10 +19,12 @@ use super::{
 };
 use crate::{Error, ErrorKind, Limits, Result};
 
+/// Tests meet the ends of stretches more often.
+const SCALE: usize = if cfg!(any(test, fuzzing)) { 1 } else { 64 };
 /// How much of the log is looked at in one go.
-const STRETCH_BYTES: usize = 128 << 10;
+const STRETCH_BYTES: usize = SCALE * (2 << 10);
 /// When so much came out of a stretch, the rest of its payloads waits.
-const EXPANDED_BYTES: usize = 1 << 20;
+const EXPANDED_BYTES: usize = SCALE * (16 << 10);
 const CACHE_LINE: usize = 64;
 
 /// An event that is sound: its checksum was verified, or it was in the payload of one whose checksum was.
@@ -288,5 +290,54 @@ impl<'a> ExpandedLog<'a> {
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::binlog::reader::put_packed;
+    use crate::binlog::{ChecksumAlgorithm, MAGIC};
+
+    fn event(event_type: EventType, body: &[u8]) -> Vec<u8> {
+        let mut header = EventHeader::new(event_type, 1, 1);
+        header.length = (EventHeader::SIZE + body.len()) as u32;
+        [&header.encode()[..], body].concat()
+    }
+
+    #[test]
+    fn no_more_is_expanded_than_is_given_out_soon() {
+        const EVENTS: usize = 40;
+        let nested = event(EventType::IGNORABLE, &[7; 4000]);
+        let plain = nested.repeat(3);
+        let compressed = zstd::encode_all(plain.as_slice(), 3).unwrap();
+        let mut body = vec![2, 1, 0, 3, 3];
+        put_packed(plain.len() as u64, &mut body);
+        body.extend_from_slice(&[1, 1]);
+        put_packed(compressed.len() as u64, &mut body);
+        body.push(0);
+        body.extend_from_slice(&compressed);
+        let payload = event(EventType::TRANSACTION_PAYLOAD, &body);
+        let mut bytes = MAGIC.to_vec();
+        let format = FormatDescription::new("9.7.4", ChecksumAlgorithm::None).unwrap();
+        format.encode(1, 1, false, &mut bytes);
+        let start = bytes.len();
+        bytes.extend_from_slice(&payload.repeat(EVENTS));
+        assert!(STRETCH_BYTES / payload.len() * plain.len() > 4 * EXPANDED_BYTES);
+
+        let mut log = ExpandedLog::new(&bytes, &Limits::default()).unwrap();
+        assert!(
+            log.next_event().unwrap().is_some(),
+            "the format description"
+        );
+        for index in 0..3 * EVENTS {
+            let event = log.next_event().unwrap().unwrap();
+            assert!(event.is_nested);
+            assert_eq!(event.bytes, nested);
+            assert_eq!(event.offset, (start + index / 3 * payload.len()) as u64);
+            assert!(log.expanded.len() < EXPANDED_BYTES + plain.len());
+        }
+        assert!(log.next_event().unwrap().is_none());
+        assert_eq!(log.tail(), Tail::Nothing);
     }
 }

@@ -83,6 +83,49 @@ impl std::io::Read for OneByOne<'_> {
     }
 }
 
+/// A log gives the same events, up to the same error, whether payloads are expanded by [`ExpandedLog`] or
+/// one by one.
+pub fn expanded(data: &[u8]) {
+    let mut stretches = Vec::new();
+    let result = ExpandedLog::new(data, &limits()).and_then(|mut log| {
+        while let Some(event) = log.next_event()? {
+            stretches.push((event.offset, event.is_nested, event.bytes.to_vec()));
+        }
+        Ok(log.tail())
+    });
+    let mut one_by_one = Vec::new();
+    let result_one_by_one = LogBytes::new(data, &limits()).and_then(|mut log| {
+        let mut decoder = PayloadDecoder::new();
+        let mut nested = Vec::new();
+        while let Some(event) = log.next_event()? {
+            let offset = event.offset;
+            let body = event.verify()?;
+            if event.header.event_type != EventType::TRANSACTION_PAYLOAD {
+                one_by_one.push((offset, false, body.to_vec()));
+                continue;
+            }
+            let at = |error: crate::Error| error.at_offset(offset);
+            let payload = TransactionPayload::decode(event.format, body).map_err(at)?;
+            nested.clear();
+            decoder
+                .expand(&payload, &limits(), &mut nested)
+                .map_err(at)?;
+            let mut rest = nested.as_slice();
+            while !rest.is_empty() {
+                let (_, bytes) = split_nested(rest).map_err(at)?;
+                one_by_one.push((offset, true, bytes.to_vec()));
+                rest = rest.get(bytes.len()..).unwrap_or_default();
+            }
+        }
+        Ok(log.tail())
+    });
+    assert_eq!(
+        result.map_err(|error| error.to_string()),
+        result_one_by_one.map_err(|error| error.to_string())
+    );
+    assert_eq!(stretches, one_by_one);
+}
+
 /// An event that can be read is read again from what is written of it.
 pub fn event(data: &[u8]) {
     let Some(format) = format() else { return };
@@ -357,6 +400,49 @@ mod tests {
             }
         });
         run(5, &payloads, payload);
+    }
+
+    #[test]
+    fn expanded_logs_with_damage() {
+        // Without checksums, so that damage reaches what is behind them; and two files in one, the second
+        // with checksums.
+        let mut logs: Vec<Vec<u8>> = Vec::new();
+        for log in self::logs().split_off(4) {
+            expanded(&log);
+            let mut plain = MAGIC.to_vec();
+            let mut first_payload = 0;
+            let format = format().unwrap();
+            format.encode(1, 1, false, &mut plain);
+            let mut reader = LogBytes::new(&log, &Limits::default()).unwrap();
+            while let Some(event) = reader.next_event().unwrap() {
+                if event.header.event_type != EventType::FORMAT_DESCRIPTION && plain.len() < 12_000
+                {
+                    let start = plain.len();
+                    plain.extend_from_slice(event.verify().unwrap());
+                    let length = (plain.len() - start) as u32;
+                    plain[start + EventHeader::LENGTH_OFFSET..][..4]
+                        .copy_from_slice(&length.to_le_bytes());
+                    if event.header.event_type == EventType::TRANSACTION_PAYLOAD
+                        && first_payload == 0
+                    {
+                        first_payload = plain.len();
+                    }
+                }
+            }
+            let nested = |log: &[u8]| {
+                let mut reader = ExpandedLog::new(log, &Limits::default()).unwrap();
+                let mut count = 0;
+                while let Some(event) = reader.next_event().unwrap() {
+                    count += usize::from(event.is_nested);
+                }
+                count
+            };
+            assert!(nested(&plain) > 20, "{} events in payloads", nested(&plain));
+            let second = &log[MAGIC.len()..log.len().min(9000)];
+            logs.push([&plain[..first_payload], second].concat());
+            logs.push(plain);
+        }
+        run(7, &logs, expanded);
     }
 
     #[test]
