@@ -1,7 +1,8 @@
 //! Bytes to events and back: headers, checksums, every event, row images and every column type.
 //!
 //! ```text
-//! bytes of one event --FormatDescription::verify--> event without checksum --Event::decode--> view
+//! log --LogReader, LogBytes--> bytes of one event --verify--> event without checksum --Event::decode--> view
+//! log --ExpandedLog--> events without checksums, those of payloads too
 //! TableMap --columns()--> Vec<Column>; RowsEvent --rows(&columns)--> cells --Column::decode--> Value
 //! ```
 //!
