@@ -267,6 +267,15 @@ pub fn payload(data: &[u8]) {
     let mut out = Vec::new();
     let result = PayloadDecoder::new().expand(&payload, &limits(), &mut out);
     assert!(out.capacity() < 1 << 26);
+    // Room that is there already changes nothing.
+    let mut roomy = Vec::with_capacity(1 << 21);
+    roomy.push(7);
+    let again = PayloadDecoder::new().expand(&payload, &limits(), &mut roomy);
+    assert_eq!(
+        result.as_ref().map_err(ToString::to_string),
+        again.as_ref().map_err(ToString::to_string)
+    );
+    assert_eq!(out, roomy.split_off(1));
     if result.is_ok() && payload.compression == PayloadCompression::Zstd {
         let plain = zstd::decode_all(payload.payload);
         assert_eq!(plain.ok().as_deref(), Some(out.as_slice()));

@@ -286,13 +286,14 @@ fn stream(
     let mut room = claimed.clamp(4096, FIRST_ROOM);
     let mut input = InBuffer::around(payload);
     loop {
-        out.reserve(room);
+        // Never all the room that `out` happens to have: what zstd says of damage depends on it.
         let filled = out.len();
-        let mut window = OutBuffer::around_pos(out, filled);
-        let hint = context
-            .decompress_stream(&mut window, &mut input)
-            .map_err(damaged)?;
-        let produced = out.len() - filled;
+        out.resize(filled + room, 0);
+        let mut window = OutBuffer::around(out.get_mut(filled..).unwrap_or_default());
+        let result = context.decompress_stream(&mut window, &mut input);
+        let produced = window.pos();
+        out.truncate(filled + produced);
+        let hint = result.map_err(damaged)?;
         if out.len() - start > limits.decompressed_bytes {
             return Err(too_large(limits));
         }
