@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use prefetch_index::prefetch_index;
 
+use super::file::CACHE_LINE;
 use super::payload::split_nested;
 use super::{
     EventHeader, EventType, FormatDescription, LogBytes, PayloadDecoder, Tail, TransactionPayload,
@@ -25,7 +26,6 @@ const SCALE: usize = if cfg!(any(test, fuzzing)) { 1 } else { 64 };
 const STRETCH_BYTES: usize = SCALE * (2 << 10);
 /// When so much came out of a stretch, the rest of its payloads waits.
 const EXPANDED_BYTES: usize = SCALE * (16 << 10);
-const CACHE_LINE: usize = 64;
 
 /// An event that is sound: its checksum was verified, or it was in the payload of one whose checksum was.
 #[derive(Debug, Clone, Copy)]
@@ -66,8 +66,6 @@ pub struct ExpandedLog<'a> {
     stretch: &'a [u8],
     /// Where that starts in the log.
     offset: u64,
-    /// Bytes behind each of its events.
-    checksum_size: usize,
     /// The payloads of the stretch, in their order.
     payloads: Vec<Payload<'a>>,
     /// How many of them were entered.
@@ -103,7 +101,6 @@ impl<'a> ExpandedLog<'a> {
             decoder: PayloadDecoder::new(),
             stretch: &[],
             offset: 0,
-            checksum_size: 0,
             payloads: Vec::new(),
             entered: 0,
             expanded: Vec::new(),
@@ -116,9 +113,9 @@ impl<'a> ExpandedLog<'a> {
     /// The next event; `None` behind the last whole one.
     ///
     /// # Errors
-    /// As [`LogBytes::next_event`] and [`PayloadDecoder::expand`], and
-    /// [`ErrorKind::Checksum`]; all with the offset of the event, and behind
-    /// every event in front of it. What can be read after an error is not defined.
+    /// As [`LogBytes::next_event`] and [`PayloadDecoder::expand`], and [`ErrorKind::Checksum`]; all with the
+    /// offset of the event, and behind every event in front of it. What can be read after an error is not
+    /// defined.
     #[inline]
     pub fn next_event(&mut self) -> Result<Option<ExpandedEvent<'_>>> {
         loop {
@@ -138,13 +135,15 @@ impl<'a> ExpandedLog<'a> {
                     self.enter();
                     continue;
                 }
-                let body = event.len() - self.checksum_size;
-                return Ok(self.log.format().map(|format| ExpandedEvent {
-                    offset,
-                    header,
-                    bytes: event.get(..body).unwrap_or_default(),
-                    format,
-                    is_nested: false,
+                return Ok(self.log.format().map(|format| {
+                    let body = event.len().saturating_sub(format.checksum().size());
+                    ExpandedEvent {
+                        offset,
+                        header,
+                        bytes: event.get(..body).unwrap_or_default(),
+                        format,
+                        is_nested: false,
+                    }
                 }));
             }
             if self.log.next_type() != Some(EventType::TRANSACTION_PAYLOAD) {
@@ -239,8 +238,6 @@ impl<'a> ExpandedLog<'a> {
         self.log.go_to(rest, offset + size as u64);
         self.stretch = stretch;
         self.offset = offset;
-        let format = self.log.format();
-        self.checksum_size = format.map_or(0, |format| format.checksum().size());
         Ok(())
     }
 

@@ -28,6 +28,9 @@ const ENCRYPTED_MAGIC: [u8; 4] = *b"\xfdbin";
 /// How much is read at once. Events beyond it make the buffer grow as their bytes arrive.
 const READ_BYTES: usize = 1 << 20;
 
+/// What the processor fetches at once.
+pub(super) const CACHE_LINE: usize = 64;
+
 /// An event of a file.
 #[derive(Debug, Clone, Copy)]
 pub struct LogEvent<'a> {
@@ -366,7 +369,6 @@ impl<'a> LogBytes<'a> {
 #[inline]
 fn fetch_ahead(rest: &[u8], length: usize) {
     const PAGE: usize = 4096;
-    const CACHE_LINE: usize = 64;
     const LARGE: usize = 8 * CACHE_LINE;
     const MOST_LINES: usize = 16;
     prefetch_index(rest, PAGE - 2 * CACHE_LINE);
